@@ -1,0 +1,220 @@
+/**
+ * The contract between the cache and what stores it. One call of `execute` is one transaction: when it returns, all
+ * of it is on stable storage; when it throws, nothing of it is.
+ *
+ * A store is synchronous and has no clock and no thread of its own, so that the same conformance test runs against the
+ * SQLite store and the simulated one, and a simulated power cut falls between two calls or inside one.
+ *
+ *     lane offsets:   0 ... firstUnsettled ................ boundOffset ............ nextOffset
+ *                     |  settled,  |  may have been sent;       | never sent             |
+ *                     |  archived  |  some of them settled or   |                        |
+ *                     |  or gone   |  received (PUBREC)         |                        |
+ *
+ * - `nextOffset` never goes back, and no offset is given twice.
+ * - What is below `firstUnsettled` is settled. Beyond it, `settled` lists the ranges that are, too.
+ * - `received` lists, in the order of their PUBRECs, the ranges that the broker has taken but not yet released.
+ */
+import type { Lane } from '../core/lane.js';
+import type { MessageOffset, OffsetRange } from '../core/message.js';
+
+/** A run of consecutive messages of one lane, in the form of `core/record.ts`. */
+export interface Batch {
+  lane: Lane;
+  firstOffset: number;
+  count: number;
+  acceptedAtMs: number;
+  data: Uint8Array;
+}
+
+export interface LaneProgress {
+  firstUnsettled: number;
+  /** Offsets at and above this have certainly not been sent. */
+  boundOffset: number;
+  /** Settled ranges at or above `firstUnsettled`, ascending, not touching each other. */
+  settled: readonly OffsetRange[];
+}
+
+/** What is stored of a session, besides its identity. */
+export interface SessionProgress {
+  lanes: Readonly<Record<Lane, LaneProgress>>;
+  /** In the order of the PUBRECs, which is the order of the PUBRELs after a reconnect [MQTT-4.6.0-4]. */
+  received: readonly (OffsetRange & { lane: Lane })[];
+}
+
+/** Whose session the progress belongs to. A different broker or client id has no memory of our packet ids. */
+export interface SessionIdentity {
+  broker: string;
+  clientId: string;
+}
+
+export interface QuarantineReason {
+  code: string;
+  /** The broker's own words, or ours. */
+  reason: string;
+}
+
+/** Content that is stored in quarantine at once, because no message could be made of it. */
+export interface QuarantineDraft extends QuarantineReason {
+  lane: Lane;
+  /** A record of `core/record.ts`; its topic may be empty. */
+  record: Uint8Array;
+}
+
+export interface AppendRequest {
+  kind: 'append';
+  /** At most one per lane. */
+  batches: readonly { lane: Lane; count: number; data: Uint8Array }[];
+  quarantined: readonly QuarantineDraft[];
+  acceptedAtMs: number;
+  /** With a key that is known, nothing is appended and the first receipt is given again. */
+  idempotency?: { key: string; contentHash: string; expiresAtMs: number; answer: string };
+  /** How far an input has come, stored together with what came from there. */
+  position?: { source: string; value: string };
+}
+
+/** Settles what is below the progress; moves `quarantine` and counts `dropped` in the same transaction. */
+export interface SaveRequest {
+  kind: 'save';
+  progress: SessionProgress;
+  quarantine: readonly (MessageOffset & QuarantineReason)[];
+  /** Present when the session belongs to another broker or client id from now on; null forgets it. */
+  identity?: SessionIdentity | null;
+  atMs: number;
+}
+
+export type QuarantineQuery =
+  | { ids: readonly number[] }
+  /** All whose code is one of these. */
+  | { codes: readonly string[] }
+  | { all: true };
+
+/** Puts quarantined messages back at the end of their lanes, with the id they had. */
+export interface RetryRequest {
+  kind: 'retry';
+  which: QuarantineQuery;
+  atMs: number;
+}
+
+export interface RemoveRequest {
+  kind: 'remove';
+  which: QuarantineQuery;
+}
+
+/** Removes what its retention time has passed; a duration of 0 keeps for ever. */
+export interface SweepRequest {
+  kind: 'sweep';
+  atMs: number;
+}
+
+export type StoreRequest = AppendRequest | SaveRequest | RetryRequest | RemoveRequest | SweepRequest;
+
+/** The run of offsets that an append gave to one lane. */
+export interface AppendedRange extends OffsetRange {
+  lane: Lane;
+}
+
+export interface AppendReply {
+  kind: 'appended';
+  ranges: readonly AppendedRange[];
+  quarantinedIds: readonly number[];
+  /** True when the idempotency key was known: `answer` is the one stored then. */
+  replayed: boolean;
+  answer: string | undefined;
+  /** Waiting messages that were dropped to make room (`onFull: drop-oldest`). */
+  droppedCount: number;
+}
+
+export interface RefusedReply {
+  kind: 'refused';
+  code: 'CACHE_FULL' | 'IDEMPOTENCY_KEY_REUSED';
+  message: string;
+}
+
+export interface RetriedReply {
+  kind: 'retried';
+  ranges: readonly AppendedRange[];
+  count: number;
+}
+
+export type StoreReply =
+  | AppendReply
+  | RefusedReply
+  | RetriedReply
+  | { kind: 'saved' }
+  | { kind: 'removed'; count: number }
+  | { kind: 'swept'; archivedCount: number; quarantinedCount: number };
+
+/** Where messages stand, for people: the console, the API, `mqtt-north cache`. */
+export type MessageState = 'waiting' | 'quarantined' | 'archived';
+
+export interface StoredMessage {
+  state: MessageState;
+  /** For quarantined messages the number to name it by; undefined otherwise. */
+  id: number | undefined;
+  lane: Lane;
+  offset: number | undefined;
+  messageId: string;
+  acceptedAtMs: number;
+  /** When it was quarantined or published; undefined while it waits. */
+  atMs: number | undefined;
+  code: string | undefined;
+  reason: string | undefined;
+  record: Uint8Array;
+}
+
+export interface ListQuery {
+  state: MessageState;
+  lane?: Lane;
+  /** Exact topic, or a part of it between `*`. */
+  topic?: string;
+  /** The `cursor` of the former page. */
+  after?: string;
+  limit: number;
+}
+
+export interface ListPage {
+  messages: readonly StoredMessage[];
+  /** Undefined on the last page. */
+  cursor: string | undefined;
+}
+
+export interface StoreStatus {
+  cacheId: string;
+  nextOffsets: Readonly<Record<Lane, number>>;
+  /** Waiting messages per lane, as a difference of cursors. */
+  waitingCounts: Readonly<Record<Lane, number>>;
+  waitingSizeBytes: number;
+  /** When the oldest waiting message was accepted. */
+  oldestAcceptedAtMs: number | undefined;
+  quarantinedCount: number;
+  archivedCount: number;
+  /** Bytes that the cache uses on disk, free pages not counted. */
+  sizeBytes: number;
+}
+
+export interface Store {
+  /** Executes all requests in one transaction and gives one reply each, in order. */
+  execute(requests: readonly StoreRequest[]): StoreReply[];
+  /**
+   * Waiting batches of a lane, ascending, from the one that holds `fromOffset` or, where messages were dropped, the next
+   * one after it. Stops before `sizeBytesMax` is exceeded, but gives at least one batch when there is one. What was
+   * read is considered lent: `drop-oldest` no longer takes it.
+   */
+  read(lane: Lane, fromOffset: number, sizeBytesMax: number): Batch[];
+  progress(): SessionProgress;
+  identity(): SessionIdentity | undefined;
+  /** The value stored last for this input, or undefined. */
+  position(source: string): string | undefined;
+  list(query: ListQuery): ListPage;
+  status(): StoreStatus;
+  close(): void;
+}
+
+export interface StoreLimits {
+  maxSizeBytes: number;
+  onFull: 'reject' | 'drop-oldest';
+  /** 0 keeps for ever. */
+  quarantineRetentionMs: number;
+  archiveEnabled: boolean;
+  archiveRetentionMs: number;
+}

@@ -1,0 +1,115 @@
+/** A configured destination: settings, transformers, cache and session, as everything around it sees them. */
+import type { ListPage, ListQuery, QuarantineQuery, StoreStatus } from '../cache/store.js';
+import type { Content, ContentType, Rejection, Source } from '../core/content.js';
+import type { NorthError } from '../core/error.js';
+import type { Lane } from '../core/lane.js';
+
+/** What a technician sees of the connection, in the order of a life. */
+export const CONNECTOR_STATES = [
+  'stopped',
+  'dialing',
+  'handshaking',
+  'recovering',
+  'online',
+  'waiting',
+  'draining',
+  'failed',
+] as const;
+export type ConnectorState = (typeof CONNECTOR_STATES)[number];
+
+export interface AcceptOptions {
+  source: Source;
+  /** The same key gives the same receipt and is published once. */
+  idempotencyKey?: string;
+  /** Stored together with the content; see `Cache`. */
+  position?: { source: string; value: string };
+}
+
+/** Given only when everything that it counts is on stable storage. */
+export interface Receipt {
+  receipt: string;
+  /** Elements that are stored, those that went to quarantine included. */
+  accepted: number;
+  /** Of the accepted, those that went to quarantine, because they have no mapping for example. */
+  quarantined: number;
+  rejected: readonly Rejection[];
+}
+
+/** What the broker granted in its CONNACK, with the defaults of the specification filled in. */
+export interface Grant {
+  broker: string;
+  protocolVersion: 4 | 5;
+  sessionPresent: boolean;
+  clientId: string;
+  maximumQos: 0 | 1 | 2;
+  receiveMaximum: number;
+  maximumPacketSizeBytes: number | undefined;
+  retainAvailable: boolean;
+  topicAliasMaximum: number;
+  keepaliveSeconds: number;
+  sessionExpirySeconds: number | undefined;
+}
+
+export interface ConnectorStatus {
+  id: string;
+  name: string;
+  enabled: boolean;
+  state: ConnectorState;
+  /** In words: "online with broker.example.com, at least once"; "reconnecting, third attempt, refused: …". */
+  description: string;
+  sinceMs: number;
+  broker: string | undefined;
+  grant: Grant | undefined;
+  lastError: { code: string; message: string; remedy: string; atMs: number } | undefined;
+  warnings: readonly string[];
+  counts: Readonly<Record<Lane, LaneCounts>>;
+  reconnects: number;
+  /** Messages on the wire whose acknowledgement is awaited. */
+  inflight: number;
+  window: number;
+  /** When the broker last acknowledged anything; undefined when it never did. */
+  lastAcknowledgedAtMs: number | undefined;
+  cache: StoreStatus;
+}
+
+/** Since the process started; a message is counted once per event. */
+export interface LaneCounts {
+  accepted: number;
+  published: number;
+  quarantined: number;
+  dropped: number;
+  possibleDuplicates: number;
+  noSubscribers: number;
+}
+
+export interface ConnectorEvents {
+  state: [status: { id: string; state: ConnectorState; description: string }];
+  quarantined: [entry: { id: string; lane: Lane; code: string; reason: string }];
+  warning: [warning: { id: string; code: string; message: string }];
+  failure: [failure: { id: string; error: NorthError }];
+}
+
+export interface Connector {
+  readonly id: string;
+  readonly name: string;
+  /** Content types that some transformer of this connector takes from this source. */
+  takes(type: ContentType, source: Source): boolean;
+  /**
+   * Transforms and stores. Resolves on stable storage; rejects with a NorthError and nothing stored otherwise:
+   * TRANSFORMER_MISSING, CONTENT_MALFORMED, CONTENT_EMPTY (nothing was valid; `rejections` on the error's cause),
+   * CONNECTOR_DISABLED, SERVICE_STOPPING and those of `Cache.append`.
+   */
+  accept(content: Content, options: AcceptOptions): Promise<Receipt>;
+  position(source: string): Promise<string | undefined>;
+  status(): Promise<ConnectorStatus>;
+  list(query: ListQuery): Promise<ListPage>;
+  retry(which: QuarantineQuery): Promise<number>;
+  remove(which: QuarantineQuery): Promise<number>;
+  on<K extends keyof ConnectorEvents>(event: K, listener: (...args: ConnectorEvents[K]) => void): () => void;
+  /** Connects and keeps connected. Idempotent. */
+  start(): void;
+  /** Finishes what is in flight within the deadline, saves and disconnects; content is still accepted. Idempotent. */
+  stop(deadlineMs: number): Promise<void>;
+  /** `stop`, then closes the cache. */
+  close(deadlineMs: number): Promise<void>;
+}

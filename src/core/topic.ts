@@ -1,0 +1,30 @@
+/** Longest topic in bytes: a UTF-8 string on the wire has a two-byte length [MQTT 5.0 §1.5.4]. */
+export const TOPIC_SIZE_MAX_BYTES = 65_535;
+
+/**
+ * Says why `topic` cannot be published to, or returns undefined when it can [MQTT 5.0 §4.7].
+ *
+ * Wildcards, NUL and lone surrogates are forbidden by the specification. A leading `$` is allowed here, because
+ * platforms publish to such topics on purpose (AWS Basic Ingest); the caller decides.
+ */
+export function topicProblem(topic: string): string | undefined {
+  if (topic.length === 0) return 'The topic is empty.';
+  for (let i = 0; i < topic.length; i++) {
+    const unit = topic.charCodeAt(i);
+    if (unit === 0x2b || unit === 0x23) {
+      return `The topic contains the wildcard "${topic.charAt(i)}" at position ${i}; only subscribers may use it.`;
+    }
+    if (unit === 0) return `The topic contains the character NUL at position ${i}.`;
+    if (unit >= 0xd800 && unit <= 0xdfff) {
+      const next = topic.charCodeAt(i + 1);
+      if (unit >= 0xdc00 || !(next >= 0xdc00 && next <= 0xdfff)) {
+        return `The topic contains half of a surrogate pair at position ${i}, which UTF-8 cannot express.`;
+      }
+      i++;
+    }
+  }
+  if (topic.length * 3 > TOPIC_SIZE_MAX_BYTES && Buffer.byteLength(topic) > TOPIC_SIZE_MAX_BYTES) {
+    return `The topic is ${Buffer.byteLength(topic)} bytes long; MQTT allows ${TOPIC_SIZE_MAX_BYTES}.`;
+  }
+  return undefined;
+}
