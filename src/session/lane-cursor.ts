@@ -1,0 +1,162 @@
+/**
+ * A session's place in one lane.
+ *
+ *     head ............. next ............. sentHigh ............. end
+ *     | first unsettled  | next to look at  | never sent before    | accepted so far
+ *
+ * `next` walks from `head` to `end` once per connection and skips what is not waiting. It goes back only when a refused
+ * message is due again. Packet identifiers walk along with the offsets, so that no division is needed per message.
+ */
+import type { Batch } from '../cache/store.js';
+import { type Lane, type LaneIndex, laneIndex } from '../core/lane.js';
+import { recordSizeAt } from '../core/record.js';
+import { ID_RANGES, SETTLED, type Slots } from './slots.js';
+
+export class LaneCursor {
+  readonly lane: Lane;
+  readonly index: LaneIndex;
+  readonly idStart: number;
+  readonly idSize: number;
+  head = 0;
+  headId = 0;
+  next = 0;
+  nextId = 0;
+  /** Offsets at and above this have never been sent. */
+  sentHigh = 0;
+  /** Offsets below this are re-sent with DUP on this connection, because the broker kept the session. */
+  resendHigh = 0;
+  /** Offsets below this may reach the broker a second time, because it lost the session. */
+  doubtHigh = 0;
+  end = 0;
+  durableHead = 0;
+  durableBound = 0;
+  /** While a read is under way: from where, and what `end` was then. */
+  readFrom: number | undefined;
+  readEnd = 0;
+  /** Everything below this and at or above `next` was dropped from the cache. */
+  gapTo = 0;
+  #batches: Batch[] = [];
+  #recordAt = 0;
+  #recordOffset = 0;
+  loadedSizeBytes = 0;
+
+  constructor(lane: Lane) {
+    this.lane = lane;
+    this.index = laneIndex(lane);
+    const range = ID_RANGES[this.index]!;
+    this.idStart = range.start;
+    this.idSize = range.size;
+  }
+
+  idOf(offset: number): number {
+    return this.idStart + (offset % this.idSize);
+  }
+
+  /** The offset of a packet identifier between `head` and what was looked at, or undefined when it lies outside. */
+  offsetOf(packetId: number): number | undefined {
+    let distance = packetId - this.headId;
+    if (distance < 0) distance += this.idSize;
+    const offset = this.head + distance;
+    return offset < Math.max(this.next, this.sentHigh) ? offset : undefined;
+  }
+
+  idAfter(packetId: number): number {
+    return packetId + 1 === this.idStart + this.idSize ? this.idStart : packetId + 1;
+  }
+
+  setHead(offset: number): void {
+    this.head = offset;
+    this.headId = this.idOf(offset);
+  }
+
+  /** Goes to `offset` and forgets what was loaded, so that it is read from the cache again. */
+  rewindTo(offset: number): void {
+    this.next = offset;
+    this.nextId = this.idOf(offset);
+    this.unload();
+  }
+
+  unload(): void {
+    this.#batches = [];
+    this.loadedSizeBytes = 0;
+    this.readFrom = undefined;
+    this.gapTo = 0;
+  }
+
+  /** Moves `head` over everything that is settled; `next` comes along when it would be left behind. */
+  advanceHead(slots: Slots): void {
+    const limit = Math.max(this.next, this.sentHigh);
+    let id = this.headId;
+    let offset = this.head;
+    while (offset < limit && slots.state[id] === SETTLED) {
+      slots.clear(id);
+      offset++;
+      id = this.idAfter(id);
+    }
+    this.head = offset;
+    this.headId = id;
+    while (this.next < offset) this.skip();
+  }
+
+  /** One past the last offset that is loaded. */
+  get loadedEnd(): number {
+    const last = this.#batches[this.#batches.length - 1];
+    return last === undefined ? this.next : last.firstOffset + last.count;
+  }
+
+  /** Goes over a gap; only when nothing before it is in flight, because its slots are then all free. */
+  jumpGap(): void {
+    if (this.head !== this.next || this.gapTo <= this.next) return;
+    this.setHead(this.gapTo);
+    this.next = this.head;
+    this.nextId = this.headId;
+    this.gapTo = 0;
+  }
+
+  /** Adds batches that follow what is loaded. Messages before `next` in the first one are passed over. */
+  load(batches: readonly Batch[]): void {
+    for (const batch of batches) {
+      if (this.#batches.length === 0) {
+        this.#recordAt = 0;
+        this.#recordOffset = batch.firstOffset;
+        if (batch.firstOffset > this.next) this.gapTo = batch.firstOffset;
+      }
+      this.#batches.push(batch);
+      this.loadedSizeBytes += batch.data.length;
+    }
+    while (this.#batches.length > 0 && this.#recordOffset < this.next) this.#stepRecord();
+  }
+
+  /** The batch whose record at `recordAt` is the message at `next`, or undefined when it is not loaded. */
+  get batch(): Batch | undefined {
+    return this.gapTo > this.next ? undefined : this.#batches[0];
+  }
+
+  get recordAt(): number {
+    return this.#recordAt;
+  }
+
+  /** Steps over the message at `next`. */
+  skip(): void {
+    this.next++;
+    this.nextId = this.idAfter(this.nextId);
+    if (this.#batches.length > 0 && this.#recordOffset < this.next) this.#stepRecord();
+  }
+
+  #stepRecord(): void {
+    const batch = this.#batches[0]!;
+    const size = recordSizeAt(batch.data, this.#recordAt);
+    this.#recordOffset++;
+    this.#recordAt += size ?? 0;
+    if (this.#recordOffset >= batch.firstOffset + batch.count) {
+      this.#batches.shift();
+      this.loadedSizeBytes -= batch.data.length;
+      this.#recordAt = 0;
+      const following = this.#batches[0];
+      if (following !== undefined) {
+        this.#recordOffset = following.firstOffset;
+        if (following.firstOffset > this.next) this.gapTo = following.firstOffset;
+      }
+    }
+  }
+}

@@ -1,0 +1,317 @@
+/**
+ * What becomes of each message: the slots, the cursors, and when which of it is stored.
+ *
+ * Two kinds of change are stored at different speeds. A PUBREC and a move to quarantine are stored at once, in groups:
+ * their consequences may only happen afterwards. A settlement may lag, because losing it costs one repeated PUBLISH at
+ * QoS 1 or one repeated PUBREL at QoS 2; it goes along with the next commit, at the latest after `LAZY_SAVE_MS` or when
+ * as many settlements wait as two windows hold. That keeps the duplicates after a crash near the in-flight window.
+ * One save is under way at a time; what comes meanwhile goes with the next.
+ */
+import type { QuarantineReason, SaveRequest, SessionIdentity, SessionProgress } from '../cache/store.js';
+import type { Lane } from '../core/lane.js';
+import type { MessageOffset, QoS } from '../core/message.js';
+import { LaneCursor } from './lane-cursor.js';
+import { type Cursors, restoreProgress, snapshotProgress } from './progress.js';
+import {
+  CONDEMNED,
+  DEFERRED,
+  laneIndexOfId,
+  RECEIVED,
+  RELEASABLE,
+  RELEASED,
+  SENT,
+  SETTLED,
+  Slots,
+  WAITING,
+} from './slots.js';
+
+export const LAZY_SAVE_MS = 100;
+
+/** After a failed save; trying again at once would only spin while the disk is full. */
+const SAVE_RETRY_MS = 1000;
+
+/** How far beyond what was sent the stored bound lies: so many messages go out without a commit for their sake. */
+const BOUND_STRIDE = 4096;
+
+export type SessionSave = Omit<SaveRequest, 'kind' | 'atMs'>;
+
+export interface StoredSession {
+  progress: SessionProgress;
+  identity: SessionIdentity | undefined;
+  nextOffsets: Readonly<Record<Lane, number>>;
+}
+
+export class Ledger {
+  readonly slots = new Slots();
+  readonly cursors: Cursors = [new LaneCursor('command'), new LaneCursor('alert'), new LaneCursor('telemetry')];
+  /** Messages that count against the broker's quota. */
+  inflight = 0;
+  identity: SessionIdentity | undefined;
+  /** Identifiers whose PUBREC is on disk and whose PUBREL is due, in the order of the PUBRECs. */
+  releasable: number[] = [];
+  /** So many settlements may lag behind before they are stored. */
+  lazyCountMax = 256;
+  /** Identifiers that wait for their retry. */
+  deferred: number[] = [];
+
+  readonly #save: (save: SessionSave) => void;
+  #receivedCount = 0;
+  #received: number[] = [];
+  #condemned: (MessageOffset & QuarantineReason & { id: number })[] = [];
+  #savingReceived: number[] = [];
+  #savingCondemned: (MessageOffset & QuarantineReason & { id: number })[] = [];
+  #savingProgress: SessionProgress | undefined;
+  #savingIdentity: SessionIdentity | null | undefined;
+  #savesIdentity = false;
+  #retryAtMs = 0;
+  #newIdentity: SessionIdentity | null | undefined;
+  #isUrgent = false;
+  #lazySinceMs: number | undefined;
+  #unsavedCount = 0;
+  #exactBounds = false;
+
+  constructor(stored: StoredSession, save: (save: SessionSave) => void) {
+    this.#save = save;
+    this.identity = stored.identity;
+    this.#receivedCount = restoreProgress(stored.progress, stored.nextOffsets, this.cursors, this.slots);
+  }
+
+  /** True when there is anything that a session of the broker may remember for us. */
+  get isSaving(): boolean {
+    return this.#savingProgress !== undefined;
+  }
+
+  get hasUnsaved(): boolean {
+    return this.isSaving || this.#isUrgent || this.#lazySinceMs !== undefined || this.#newIdentity !== undefined;
+  }
+
+  /** When the lagging settlements are due to be stored, or undefined when there are none. */
+  get lazySaveDueMs(): number | undefined {
+    if (this.isSaving) return undefined;
+    if (this.#retryAtMs > 0) return this.#retryAtMs;
+    return this.#lazySinceMs === undefined ? undefined : this.#lazySinceMs + LAZY_SAVE_MS;
+  }
+
+  /** True while it is not on disk whose session this is; nothing may be published before. */
+  get isIdentityDue(): boolean {
+    return this.#newIdentity !== undefined || this.#savesIdentity;
+  }
+
+  cursorOf(packetId: number): LaneCursor {
+    return this.cursors[laneIndexOfId(packetId)];
+  }
+
+  /** Prepares for a new connection: everything that is not settled or received waits again, from the head of each lane. */
+  resume(sessionKept: boolean): void {
+    this.inflight = 0;
+    this.deferred = [];
+    const releasable: number[] = [];
+    for (const cursor of this.cursors) {
+      const limit = Math.max(cursor.next, cursor.sentHigh);
+      let id = cursor.headId;
+      for (let offset = cursor.head; offset < limit; offset++, id = cursor.idAfter(id)) {
+        const state = this.slots.state[id]!;
+        if (state === SENT || state === DEFERRED) this.slots.state[id] = WAITING;
+        else if (state === RELEASABLE || state === RELEASED || state === RECEIVED) {
+          if (!sessionKept) this.slots.state[id] = WAITING;
+          else {
+            this.inflight++;
+            if (state !== RECEIVED) releasable.push(id);
+            if (state === RELEASED) this.slots.state[id] = RELEASABLE;
+          }
+        }
+      }
+      cursor.resendHigh = sessionKept ? cursor.sentHigh : cursor.head;
+      cursor.doubtHigh = sessionKept ? cursor.head : cursor.sentHigh;
+      cursor.rewindTo(cursor.head);
+    }
+    releasable.sort((a, b) => this.slots.receivedOrder[a]! - this.slots.receivedOrder[b]!);
+    this.releasable = releasable;
+    if (!sessionKept) this.#received = [];
+  }
+
+  /** The broker's session is a new one. This is stored before anything is published in it. */
+  changeIdentity(identity: SessionIdentity | null): void {
+    this.#newIdentity = identity;
+    this.#isUrgent = true;
+  }
+
+  sent(cursor: LaneCursor, id: number, qos: QoS, nowMs: number): void {
+    this.slots.state[id] = SENT;
+    this.slots.qos[id] = qos;
+    this.slots.timeMs[id] = nowMs;
+    this.inflight++;
+    if (cursor.next >= cursor.sentHigh) cursor.sentHigh = cursor.next + 1;
+  }
+
+  /** The exchange of an identifier in flight is over and its message is done. */
+  settle(id: number, nowMs: number): void {
+    this.inflight--;
+    this.settleUnsent(id, nowMs);
+  }
+
+  /** A message is done that was not in flight: it went out at QoS 0, or it expired. */
+  settleUnsent(id: number, nowMs: number): void {
+    this.slots.state[id] = SETTLED;
+    this.#lazySinceMs ??= nowMs;
+    if (++this.#unsavedCount >= this.lazyCountMax) this.#isUrgent = true;
+    const cursor = this.cursorOf(id);
+    if (id === cursor.headId) cursor.advanceHead(this.slots);
+  }
+
+  /** A PUBREC has come: it is stored before its PUBREL goes out [MQTT-4.3.3-6]. */
+  receive(id: number): void {
+    this.slots.state[id] = RECEIVED;
+    this.slots.receivedOrder[id] = this.#receivedCount++;
+    this.#received.push(id);
+    this.#isUrgent = true;
+  }
+
+  released(id: number, nowMs: number): void {
+    this.slots.state[id] = RELEASED;
+    this.slots.timeMs[id] = nowMs;
+  }
+
+  /** Refused for a passing reason: it is sent again, as a new PUBLISH, when the time has come. */
+  defer(id: number, dueMs: number): void {
+    this.inflight--;
+    this.slots.state[id] = DEFERRED;
+    this.slots.timeMs[id] = dueMs;
+    this.deferred.push(id);
+  }
+
+  /** Makes deferred messages wait again whose time has come, and gives the time of the next one. */
+  recall(nowMs: number): number | undefined {
+    let nextMs: number | undefined;
+    if (this.deferred.length === 0) return undefined;
+    const rest: number[] = [];
+    for (const id of this.deferred) {
+      if (this.slots.state[id] !== DEFERRED) continue;
+      const dueMs = this.slots.timeMs[id]!;
+      if (dueMs > nowMs) {
+        rest.push(id);
+        nextMs = nextMs === undefined ? dueMs : Math.min(nextMs, dueMs);
+        continue;
+      }
+      this.slots.state[id] = WAITING;
+      const cursor = this.cursorOf(id);
+      const offset = cursor.offsetOf(id);
+      if (offset !== undefined && offset < cursor.next) cursor.rewindTo(offset);
+    }
+    this.deferred = rest;
+    return nextMs;
+  }
+
+  /** To quarantine with the reason, in the next commit; the message counts as settled from then on. */
+  condemn(id: number, offset: number, reason: QuarantineReason, wasInFlight: boolean): void {
+    if (wasInFlight) this.inflight--;
+    const cursor = this.cursorOf(id);
+    this.slots.state[id] = CONDEMNED;
+    // A message that was never sent may lie beyond the last that was; the snapshot must see it.
+    if (offset >= cursor.sentHigh) cursor.sentHigh = offset + 1;
+    this.#condemned.push({ lane: cursor.lane, offset, id, ...reason });
+    this.#isUrgent = true;
+  }
+
+  /** Offsets from here on must not be sent before another save: the bound, or the next life of a packet identifier. */
+  sendLimit(cursor: LaneCursor): number {
+    return Math.min(cursor.durableBound, cursor.durableHead + cursor.idSize);
+  }
+
+  /** Asks for a save that raises the bounds. */
+  raiseBounds(): void {
+    this.#isUrgent = true;
+  }
+
+  /** From now on the bounds are stored as they are: nothing more is sent in this life. */
+  useExactBounds(): void {
+    this.#exactBounds = true;
+    this.#isUrgent = true;
+  }
+
+  /** Stores what is due. */
+  saveDue(nowMs: number): void {
+    if (this.isSaving || nowMs < this.#retryAtMs) return;
+    const lazyIsDue = this.#lazySinceMs !== undefined && nowMs >= this.#lazySinceMs + LAZY_SAVE_MS;
+    if (!this.#isUrgent && !lazyIsDue) return;
+    const progress = snapshotProgress(this.cursors, this.slots, (cursor) =>
+      this.#exactBounds ? cursor.sentHigh : Math.max(cursor.durableBound, this.#boundAhead(cursor)),
+    );
+    this.#savingProgress = progress;
+    this.#savingReceived = this.#received;
+    this.#savingCondemned = this.#condemned;
+    this.#received = [];
+    this.#condemned = [];
+    this.#isUrgent = false;
+    this.#lazySinceMs = undefined;
+    this.#unsavedCount = 0;
+    const save: SessionSave = {
+      progress,
+      quarantine: this.#savingCondemned.map(({ lane, offset, code, reason }) => ({ lane, offset, code, reason })),
+    };
+    this.#savesIdentity = this.#newIdentity !== undefined;
+    if (this.#newIdentity !== undefined) save.identity = this.#newIdentity;
+    this.#savingIdentity = this.#newIdentity;
+    this.#newIdentity = undefined;
+    this.#save(save);
+  }
+
+  /** The bound is raised only when half of the stride is used up, so that most saves leave it as it is. */
+  #boundAhead(cursor: LaneCursor): number {
+    const ahead = Math.max(cursor.next, cursor.sentHigh) + BOUND_STRIDE;
+    return cursor.durableBound >= ahead - BOUND_STRIDE / 2 ? cursor.durableBound : ahead;
+  }
+
+  /** The save is on stable storage, or it failed and everything in it is due again. */
+  saved(succeeded: boolean, nowMs: number): readonly (MessageOffset & QuarantineReason)[] {
+    const progress = this.#savingProgress;
+    if (progress === undefined) throw new Error('A save was confirmed that was not under way.');
+    this.#savingProgress = undefined;
+    this.#savesIdentity = false;
+    if (!succeeded) {
+      this.#received = [...this.#savingReceived, ...this.#received];
+      this.#condemned = [...this.#savingCondemned, ...this.#condemned];
+      if (this.#newIdentity === undefined) this.#newIdentity = this.#savingIdentity;
+      this.#isUrgent = true;
+      this.#retryAtMs = nowMs + SAVE_RETRY_MS;
+      return [];
+    }
+    this.#retryAtMs = 0;
+    if (this.#savingIdentity !== undefined) this.identity = this.#savingIdentity ?? undefined;
+    for (const cursor of this.cursors) {
+      cursor.durableHead = progress.lanes[cursor.lane].firstUnsettled;
+      cursor.durableBound = progress.lanes[cursor.lane].boundOffset;
+    }
+    for (const id of this.#savingReceived) {
+      if (this.slots.state[id] !== RECEIVED) continue;
+      this.slots.state[id] = RELEASABLE;
+      this.releasable.push(id);
+    }
+    for (const { id } of this.#savingCondemned) {
+      this.slots.state[id] = SETTLED;
+      this.cursorOf(id).advanceHead(this.slots);
+    }
+    const quarantined = this.#savingCondemned;
+    this.#savingReceived = [];
+    this.#savingCondemned = [];
+    return quarantined;
+  }
+
+  /** When the oldest message in flight was sent, over all lanes; undefined when none is. */
+  oldestSentMs(): number | undefined {
+    if (this.inflight === 0) return undefined;
+    let oldest: number | undefined;
+    for (const cursor of this.cursors) {
+      const limit = cursor.next;
+      let id = cursor.headId;
+      for (let offset = cursor.head; offset < limit; offset++, id = cursor.idAfter(id)) {
+        const state = this.slots.state[id]!;
+        if (state !== SENT && state !== RELEASED) continue;
+        const timeMs = this.slots.timeMs[id]!;
+        if (oldest === undefined || timeMs < oldest) oldest = timeMs;
+        break;
+      }
+    }
+    return oldest;
+  }
+}

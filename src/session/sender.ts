@@ -1,0 +1,295 @@
+/**
+ * Sends what may be sent now: PUBRELs first, then the lanes from the highest to the lowest.
+ *
+ * `pump` looks at the whole state and stops at the first of: nothing left, window full, socket full, rate used up, bound
+ * reached. It is called after everything that could have changed one of these, and doing so once too often is harmless.
+ */
+import type { QuarantineReason } from '../cache/store.js';
+import type { Lane } from '../core/lane.js';
+import { recordSizeAt } from '../core/record.js';
+import { writePubrel } from '../wire/control-packets.js';
+import type { PublishEncoder } from '../wire/publish-encoder.js';
+import type { LaneCursor } from './lane-cursor.js';
+import type { Ledger } from './ledger.js';
+import type { RateLimit } from './rate-limit.js';
+import { RELEASABLE, WAITING } from './slots.js';
+import type { Window } from './window.js';
+
+const OUTPUT_SIZE_BYTES = 64 * 1024;
+/** Below this the output is copied and the buffer used again; above, it is handed over and a new one is made. */
+const COPY_MAX_BYTES = 4096;
+/** One turn writes at most so much, so that acknowledgements and other connectors get their share of the thread. */
+const TURN_SIZE_MAX_BYTES = 1024 * 1024;
+const READ_AHEAD_BYTES = 1024 * 1024;
+
+export interface SenderPort {
+  write(bytes: Uint8Array): boolean;
+  read(lane: Lane, fromOffset: number, sizeBytesMax: number): void;
+}
+
+/** What is the same for all messages of one connection. */
+export interface ConnectionTerms {
+  encoder: PublishEncoder;
+  window: Window;
+  /** Undefined: no limit was announced. */
+  packetSizeMaxBytes: number | undefined;
+}
+
+export interface SenderCounts {
+  published: number;
+  dropped: number;
+  possibleDuplicates: number;
+  noSubscribers: number;
+}
+
+export class Sender {
+  readonly counts: readonly [SenderCounts, SenderCounts, SenderCounts] = [newCounts(), newCounts(), newCounts()];
+  /** False while the socket has enough. */
+  isWritable = true;
+  /** The window is cut down to this while a message is sought that makes the broker close; undefined: it is not. */
+  narrowedTo: number | undefined;
+  /** When sending can go on after a limited rate, or undefined. */
+  resumeAtMs: number | undefined;
+  /** When anything was written last. */
+  writtenAtMs = 0;
+  /** True when the turn ended because it had written enough. */
+  isTurnFull = false;
+  readonly #ledger: Ledger;
+  readonly #port: SenderPort;
+  readonly #rateLimit: RateLimit;
+  readonly #maxAgeMs: number;
+  readonly #refuse: (id: number, cursor: LaneCursor, reason: QuarantineReason) => void;
+  readonly #pauseOf: (topic: Uint8Array) => QuarantineReason | undefined;
+  /** Topics of what is in flight, kept only while the broker refuses some. */
+  readonly topics: (string | undefined)[] = [];
+  keepsTopics = false;
+  #out: Buffer = Buffer.allocUnsafeSlow(OUTPUT_SIZE_BYTES);
+  #outSize = 0;
+  #turnSize = 0;
+
+  constructor(options: {
+    ledger: Ledger;
+    port: SenderPort;
+    rateLimit: RateLimit;
+    maxAgeMs: number;
+    refuse: (id: number, cursor: LaneCursor, reason: QuarantineReason) => void;
+    pauseOf: (topic: Uint8Array) => QuarantineReason | undefined;
+  }) {
+    this.#ledger = options.ledger;
+    this.#port = options.port;
+    this.#rateLimit = options.rateLimit;
+    this.#maxAgeMs = options.maxAgeMs;
+    this.#refuse = options.refuse;
+    this.#pauseOf = options.pauseOf;
+  }
+
+  /** How many messages may be in flight now. */
+  windowOf(terms: ConnectionTerms): number {
+    return this.narrowedTo === undefined ? terms.window.size : Math.min(this.narrowedTo, terms.window.size);
+  }
+
+  pump(terms: ConnectionTerms, nowMs: number, wallMs: number, mayPublish: boolean): void {
+    this.#turnSize = 0;
+    this.isTurnFull = false;
+    this.resumeAtMs = undefined;
+    if (this.isWritable) this.#release(nowMs);
+    if (mayPublish) {
+      if (this.#rateLimit.isLimited) this.#rateLimit.fill(nowMs);
+      for (const cursor of this.#ledger.cursors) {
+        if (!this.#publishLane(cursor, terms, nowMs, wallMs)) break;
+      }
+    }
+    this.#flush(nowMs);
+  }
+
+  /** Writes bytes of another kind after what was pumped. */
+  write(bytes: Uint8Array, nowMs: number): void {
+    this.#flush(nowMs);
+    this.writtenAtMs = nowMs;
+    this.isWritable = this.#port.write(bytes) && this.isWritable;
+  }
+
+  /** Answers a PUBREC that belongs to nothing, so that the broker forgets its identifier. */
+  releaseUnknown(packetId: number, reasonCode: number, nowMs: number): void {
+    const bytes = Buffer.allocUnsafe(5);
+    this.write(bytes.subarray(0, writePubrel(bytes, 0, packetId, reasonCode)), nowMs);
+  }
+
+  #release(nowMs: number): void {
+    const due = this.#ledger.releasable;
+    let done = 0;
+    for (; done < due.length && this.isWritable; done++) {
+      const id = due[done]!;
+      if (this.#ledger.slots.state[id] !== RELEASABLE) continue;
+      this.#reserve(5, nowMs);
+      this.#outSize = writePubrel(this.#out, this.#outSize, id, 0);
+      this.#ledger.released(id, nowMs);
+    }
+    if (done > 0) this.#ledger.releasable = done === due.length ? [] : due.slice(done);
+  }
+
+  /** Gives false when lower lanes must not go on: the socket or the turn is full, or the rate is used up. */
+  #publishLane(cursor: LaneCursor, terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
+    const ledger = this.#ledger;
+    const window = this.windowOf(terms);
+    // A few places stay free for higher lanes, so that an alert never waits for telemetry to be acknowledged.
+    const limit = window >= 4 ? window - cursor.index : window;
+    for (;;) {
+      if (cursor.gapTo > cursor.next) cursor.jumpGap();
+      if (cursor.next >= cursor.end) return true;
+      const sendLimit = ledger.sendLimit(cursor);
+      if (cursor.next >= sendLimit) {
+        ledger.raiseBounds();
+        return true;
+      }
+      if (ledger.slots.state[cursor.nextId] !== WAITING) {
+        cursor.skip();
+        continue;
+      }
+      const batch = cursor.batch;
+      this.#readAhead(cursor);
+      if (batch === undefined) return true;
+      if (ledger.inflight >= limit) {
+        if (this.narrowedTo === undefined) terms.window.full();
+        return true;
+      }
+      if (!this.isWritable) return false;
+      if (this.#turnSize >= TURN_SIZE_MAX_BYTES) {
+        this.isTurnFull = true;
+        return false;
+      }
+      if (this.#rateLimit.isLimited) {
+        const waitMs = this.#rateLimit.waitMs();
+        if (waitMs > 0) {
+          this.resumeAtMs = nowMs + waitMs;
+          return false;
+        }
+      }
+      this.#publish(cursor, batch.data, batch.acceptedAtMs, terms, nowMs, wallMs);
+    }
+  }
+
+  #publish(
+    cursor: LaneCursor,
+    data: Uint8Array,
+    acceptedAtMs: number,
+    terms: ConnectionTerms,
+    nowMs: number,
+    wallMs: number,
+  ): void {
+    const ledger = this.#ledger;
+    const id = cursor.nextId;
+    const offset = cursor.next;
+    const at = cursor.recordAt;
+    const size = recordSizeAt(data, at);
+    const counts = this.counts[cursor.index];
+    if (size === undefined) {
+      cursor.skip();
+      this.#refuse(id, cursor, { code: 'MESSAGE_UNREADABLE', reason: `The record of offset ${offset} is damaged.` });
+      return;
+    }
+    const isNew = offset >= cursor.sentHigh;
+    let expirySeconds = readU32(data, at + 12);
+    if (expirySeconds > 0 || this.#maxAgeMs > 0) {
+      const ageMs = Math.max(0, wallMs - acceptedAtMs);
+      const isExpired =
+        (expirySeconds > 0 && ageMs >= expirySeconds * 1000) || (this.#maxAgeMs > 0 && ageMs >= this.#maxAgeMs);
+      // What may have been sent must be sent again, however old it is [MQTT-4.3.3-7].
+      if (isExpired && isNew) {
+        cursor.skip();
+        counts.dropped++;
+        ledger.settleUnsent(id, nowMs);
+        return;
+      }
+      if (expirySeconds > 0) expirySeconds = Math.max(1, expirySeconds - Math.floor(ageMs / 1000));
+    }
+    if (this.keepsTopics) {
+      const topic = topicOf(data, at);
+      const pause = this.#pauseOf(topic);
+      if (pause !== undefined) {
+        cursor.skip();
+        this.#refuse(id, cursor, pause);
+        return;
+      }
+      this.topics[id] = Buffer.from(topic).toString();
+    }
+    const qos = terms.encoder.qosOf(data, at);
+    const isDuplicate = offset < cursor.resendHigh && ledger.slots.refusals[id] === 0;
+    this.#reserve(terms.encoder.sizeMax(size), nowMs);
+    const from = this.#outSize;
+    const to = terms.encoder.encode(
+      this.#out,
+      from,
+      data,
+      at,
+      size,
+      id,
+      isDuplicate,
+      expirySeconds,
+      cursor.index,
+      offset,
+    );
+    if (terms.packetSizeMaxBytes !== undefined && to - from > terms.packetSizeMaxBytes) {
+      const reason = `The packet has ${to - from} bytes; the broker takes ${terms.packetSizeMaxBytes}.`;
+      cursor.skip();
+      this.#refuse(id, cursor, { code: 'PUBLISH_TOO_LARGE', reason });
+      return;
+    }
+    this.#outSize = to;
+    this.#turnSize += to - from;
+    if (this.#rateLimit.isLimited) this.#rateLimit.take(to - from);
+    if (qos === 0) {
+      cursor.skip();
+      counts.published++;
+      ledger.settleUnsent(id, nowMs);
+      return;
+    }
+    if (offset < cursor.doubtHigh) counts.possibleDuplicates++;
+    ledger.sent(cursor, id, qos, nowMs);
+    cursor.skip();
+  }
+
+  #readAhead(cursor: LaneCursor): void {
+    if (cursor.readFrom !== undefined || cursor.loadedSizeBytes >= READ_AHEAD_BYTES / 2) return;
+    const from = cursor.loadedEnd;
+    if (from >= cursor.end) return;
+    cursor.readFrom = from;
+    cursor.readEnd = cursor.end;
+    this.#port.read(cursor.lane, from, READ_AHEAD_BYTES);
+  }
+
+  #reserve(size: number, nowMs: number): void {
+    if (this.#outSize + size <= this.#out.length) return;
+    this.#flush(nowMs);
+    if (size > this.#out.length) this.#out = Buffer.allocUnsafeSlow(size);
+  }
+
+  #flush(nowMs: number): void {
+    const size = this.#outSize;
+    if (size === 0) return;
+    this.#outSize = 0;
+    this.writtenAtMs = nowMs;
+    if (size <= COPY_MAX_BYTES) {
+      this.isWritable = this.#port.write(Buffer.from(this.#out.subarray(0, size))) && this.isWritable;
+      return;
+    }
+    const bytes = this.#out.subarray(0, size);
+    this.#out = Buffer.allocUnsafeSlow(OUTPUT_SIZE_BYTES);
+    this.isWritable = this.#port.write(bytes) && this.isWritable;
+  }
+}
+
+function newCounts(): SenderCounts {
+  return { published: 0, dropped: 0, possibleDuplicates: 0, noSubscribers: 0 };
+}
+
+/** The topic of the record at `at`, as bytes. */
+function topicOf(data: Uint8Array, at: number): Uint8Array {
+  const size = (data[at + 6]! << 8) | data[at + 7]!;
+  const start = at + ((data[at + 4]! & 0b1000) === 0 ? 16 : 24);
+  return data.subarray(start, start + size);
+}
+
+function readU32(bytes: Uint8Array, at: number): number {
+  return bytes[at]! * 0x1000000 + ((bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!);
+}

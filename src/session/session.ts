@@ -1,0 +1,607 @@
+/**
+ * The publish session: what outlives a connection on our side, as a pure machine.
+ *
+ * Bytes, ticks and offers come in through the methods; what is to happen goes out through the port. There is no socket,
+ * no timer and no clock inside: every method is given the time, and `port.wakeAt` asks for the next `tick`.
+ *
+ *     offline -> handshaking -> recovering -> online -> draining -> closing -> offline
+ *
+ * What survives a crash at any instruction is what the ledger has stored; see `ledger.ts` for what that is, `slots.ts`
+ * for the life of a message and DESIGN's rules on the wire for the order of things after a reconnect.
+ */
+import type { IConnackPacket, Packet } from 'mqtt-packet';
+import type { Batch, QuarantineReason, SessionIdentity } from '../cache/store.js';
+import { NorthError } from '../core/error.js';
+import { type ErrorCode, isErrorCode } from '../core/error-codes.js';
+import { type Lane, laneIndex } from '../core/lane.js';
+import {
+  type ConnackGrant,
+  encodeConnect,
+  encodeDisconnect,
+  grantOf,
+  PINGREQ,
+  type Will,
+} from '../wire/control-packets.js';
+import { type AcknowledgementType, PacketReader, PUBACK, PUBCOMP } from '../wire/packet-reader.js';
+import { PublishEncoder } from '../wire/publish-encoder.js';
+import { connackError, disconnectError } from './connect-error.js';
+import type { LaneCursor } from './lane-cursor.js';
+import { LatencyHistogram } from './latency.js';
+import { Ledger, type SessionSave, type StoredSession } from './ledger.js';
+import { RateLimit } from './rate-limit.js';
+import {
+  NO_MATCHING_SUBSCRIBERS,
+  PACKET_ID_NOT_FOUND,
+  REFUSALS_MAX,
+  refusalOf,
+  retryPauseMs,
+  TOPIC_PAUSE_MS,
+} from './refusal.js';
+import { type ConnectionTerms, Sender, type SenderCounts } from './sender.js';
+import { RECEIVED, RELEASABLE, RELEASED, SENT } from './slots.js';
+import { assertWay, type SessionState } from './state.js';
+import { type Death, Suspicion } from './suspicion.js';
+import { Window } from './window.js';
+
+export interface SessionOptions {
+  cacheId: string;
+  clientId: string;
+  persistent: boolean;
+  sessionExpirySeconds: number;
+  keepaliveSeconds: number;
+  username: string | undefined;
+  password: string | undefined;
+  will: Will | undefined;
+  /** Longest time for an acknowledgement, and for the socket to take bytes. */
+  ackTimeoutMs: number;
+  inflightMax: number;
+  messagesPerSecond: number;
+  bytesPerSecond: number;
+  /** 0: messages do not age. */
+  maxAgeMs: number;
+  messageIdProperty: string | undefined;
+}
+
+/** The few ways in which a session reaches the world. */
+export interface SessionPort {
+  /** Gives false when the socket has enough; `drained` tells when it wants more. */
+  write(bytes: Uint8Array): boolean;
+  /** Ends the connection: after what was written when `graceful`, at once otherwise. `disconnected` follows. */
+  close(graceful: boolean): void;
+  /** Asks for a call of `tick` at this monotonic time; undefined cancels. */
+  wakeAt(timeMs: number | undefined): void;
+  /** Asks for waiting batches; answered by `supply`. */
+  read(lane: Lane, fromOffset: number, sizeBytesMax: number): void;
+  /** Answered by `saved`. */
+  save(save: SessionSave): void;
+  report(event: SessionEvent): void;
+}
+
+export type SessionEvent =
+  | { kind: 'state'; state: SessionState }
+  | { kind: 'granted'; grant: ConnackGrant; protocolVersion: 4 | 5; isSessionLost: boolean }
+  /** The connection ended or never came to be; `error` is undefined when we ended it on purpose. */
+  | { kind: 'ended'; error: NorthError | undefined }
+  | { kind: 'quarantined'; lane: Lane; offset: number; code: ErrorCode; reason: string }
+  | { kind: 'topicPaused'; topic: string; reason: string }
+  | { kind: 'downgraded' }
+  | { kind: 'narrowed'; window: number };
+
+export interface SessionCounts extends Readonly<SenderCounts> {
+  readonly lane: Lane;
+}
+
+export class Session {
+  readonly latency = new LatencyHistogram();
+  /** Wall-clock time of the last acknowledgement, or undefined when there was none. */
+  lastAcknowledgedAtMs: number | undefined;
+  readonly #options: SessionOptions;
+  readonly #port: SessionPort;
+  readonly #ledger: Ledger;
+  readonly #sender: Sender;
+  readonly #suspicion: Suspicion;
+  #state: SessionState = 'offline';
+  #broker = '';
+  #protocolVersion: 4 | 5 = 5;
+  #reader: PacketReader | undefined;
+  #terms: ConnectionTerms | undefined;
+  #cleanStart = true;
+  #keepaliveMs = 0;
+  #pingSentMs: number | undefined;
+  #heardMs = 0;
+  #blockedSinceMs: number | undefined;
+  #error: NorthError | undefined;
+  #mustStartClean = false;
+  #acknowledgedCount = 0;
+  #turnAcknowledged = 0;
+  #turnLatencySumMs = 0;
+  #nowMs = 0;
+  #wallMs = 0;
+  #pausedTopics = new Map<string, { untilMs: number; reason: string }>();
+  /** Windows that a broker without Receive Maximum was seen to bear at QoS 2. */
+  #learnedWindowMax = Number.POSITIVE_INFINITY;
+  #sendsQos2 = false;
+
+  constructor(options: SessionOptions, stored: StoredSession, port: SessionPort) {
+    this.#options = options;
+    this.#port = port;
+    this.#ledger = new Ledger(stored, (save) => port.save(save));
+    this.#suspicion = new Suspicion(this.#ledger);
+    this.#sender = new Sender({
+      ledger: this.#ledger,
+      port,
+      rateLimit: new RateLimit(options.messagesPerSecond, options.bytesPerSecond),
+      maxAgeMs: options.maxAgeMs,
+      refuse: (id, cursor, reason) => this.#condemnUnsent(id, cursor, reason),
+      pauseOf: (topic) => this.#pauseOf(topic),
+    });
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  get inflight(): number {
+    return this.#ledger.inflight;
+  }
+
+  get window(): number {
+    return this.#terms === undefined ? 0 : this.#sender.windowOf(this.#terms);
+  }
+
+  get hasUnsaved(): boolean {
+    return this.#ledger.hasUnsaved;
+  }
+
+  countsOf(lane: Lane): Readonly<SenderCounts> {
+    return this.#sender.counts[laneIndex(lane)];
+  }
+
+  /** Waiting messages of a lane, settled ones beyond the first unsettled not counted out. */
+  cursorOf(lane: Lane): { head: number; next: number; end: number } {
+    const { head, next, end } = this.#ledger.cursors[laneIndex(lane)];
+    return { head, next, end };
+  }
+
+  /** The transport is open: sends CONNECT. `broker` names the one whose memory the session is in. */
+  connected(broker: string, protocolVersion: 4 | 5, nowMs: number): void {
+    this.#enter('handshaking');
+    this.#broker = broker;
+    this.#protocolVersion = protocolVersion;
+    this.#error = undefined;
+    this.#terms = undefined;
+    this.#pingSentMs = undefined;
+    this.#blockedSinceMs = undefined;
+    this.#heardMs = nowMs;
+    this.#sender.isWritable = true;
+    this.#reader = new PacketReader(protocolVersion, {
+      acknowledged: (type, id, code, text) => this.#acknowledged(type, id, code, text),
+      packet: (packet) => this.#packet(packet),
+      malformed: (problem) =>
+        this.#fail(
+          this.#state === 'handshaking'
+            ? new NorthError('BROKER_NOT_MQTT', `What answers does not speak MQTT: ${problem}.`)
+            : new NorthError('BROKER_PROTOCOL', `The broker sent what is not MQTT: ${problem}.`),
+        ),
+    });
+    const { identity } = this.#ledger;
+    const isOurs = identity?.broker === broker && identity.clientId === this.#options.clientId;
+    this.#cleanStart = !this.#options.persistent || !isOurs || this.#mustStartClean;
+    this.#mustStartClean = false;
+    this.#port.write(
+      encodeConnect({
+        protocolVersion,
+        clientId: this.#options.clientId,
+        cleanStart: this.#cleanStart,
+        sessionExpirySeconds: this.#options.persistent ? this.#options.sessionExpirySeconds : 0,
+        keepaliveSeconds: this.#options.keepaliveSeconds,
+        username: this.#options.username,
+        password: this.#options.password,
+        will: this.#options.will,
+      }),
+    );
+  }
+
+  received(bytes: Buffer, nowMs: number, wallMs: number): void {
+    if (this.#state === 'offline' || this.#state === 'closing') return;
+    this.#setTime(nowMs, wallMs);
+    this.#heardMs = nowMs;
+    this.#turnAcknowledged = 0;
+    this.#turnLatencySumMs = 0;
+    this.#reader?.read(bytes);
+    if (this.#turnAcknowledged > 0) {
+      this.#acknowledgedCount += this.#turnAcknowledged;
+      this.lastAcknowledgedAtMs = wallMs;
+      this.#terms?.window.acknowledged(this.#turnAcknowledged, this.#turnLatencySumMs, nowMs);
+      this.#suspicion.review();
+    }
+    this.#proceed();
+  }
+
+  drained(nowMs: number, wallMs: number): void {
+    this.#setTime(nowMs, wallMs);
+    this.#sender.isWritable = true;
+    this.#blockedSinceMs = undefined;
+    this.#proceed();
+  }
+
+  /** The transport has ended. `error` is undefined when the peer closed it in order. */
+  disconnected(error: NorthError | undefined, nowMs: number, wallMs: number): void {
+    if (this.#state === 'offline') return;
+    this.#setTime(nowMs, wallMs);
+    const wasUp = this.#terms !== undefined;
+    const reason = this.#error ?? error;
+    // A connection that we ended ourselves was looked at then.
+    if (wasUp && this.#state !== 'closing') this.#learnFromDeath(reason);
+    const isOnPurpose = this.#state === 'closing' && this.#error === undefined;
+    const closedEarly = new NorthError('BROKER_CLOSED', 'The broker closed the connection without a reason.');
+    this.#enter('offline');
+    this.#terms = undefined;
+    this.#reader = undefined;
+    this.#port.wakeAt(undefined);
+    // Only the lagging settlements are left to store; nothing is sent before the next connection.
+    this.#ledger.saveDue(nowMs);
+    this.#wake();
+    this.#port.report({ kind: 'ended', error: isOnPurpose ? undefined : (reason ?? closedEarly) });
+  }
+
+  /** Batches that were asked for by `port.read`. */
+  supply(lane: Lane, fromOffset: number, batches: readonly Batch[], nowMs: number, wallMs: number): void {
+    const cursor = this.#ledger.cursors[laneIndex(lane)];
+    if (cursor.readFrom !== fromOffset) return;
+    cursor.readFrom = undefined;
+    this.#setTime(nowMs, wallMs);
+    if (batches.length === 0) cursor.gapTo = Math.max(cursor.gapTo, cursor.readEnd);
+    else cursor.load(batches);
+    this.#proceed();
+  }
+
+  /** A read failed; it is asked for again with the next `tick`. */
+  readFailed(lane: Lane, fromOffset: number): void {
+    const cursor = this.#ledger.cursors[laneIndex(lane)];
+    if (cursor.readFrom === fromOffset) cursor.readFrom = undefined;
+  }
+
+  /** Messages up to `end` (exclusive) are accepted and on stable storage. */
+  offered(lane: Lane, end: number, nowMs: number, wallMs: number): void {
+    const cursor = this.#ledger.cursors[laneIndex(lane)];
+    cursor.end = Math.max(cursor.end, end);
+    if (this.#state !== 'online' && this.#state !== 'recovering') return;
+    this.#setTime(nowMs, wallMs);
+    this.#proceed();
+  }
+
+  /** The save that was asked for is on stable storage, or has failed and will be asked for again. */
+  saved(succeeded: boolean, nowMs: number, wallMs: number): void {
+    this.#setTime(nowMs, wallMs);
+    for (const entry of this.#ledger.saved(succeeded, nowMs)) {
+      const code: ErrorCode = isErrorCode(entry.code) ? entry.code : 'PUBLISH_REFUSED';
+      this.#port.report({ kind: 'quarantined', lane: entry.lane, offset: entry.offset, code, reason: entry.reason });
+    }
+    this.#suspicion.review();
+    this.#proceed();
+  }
+
+  tick(nowMs: number, wallMs: number): void {
+    this.#setTime(nowMs, wallMs);
+    this.#proceed();
+  }
+
+  /** Sends nothing new and disconnects when all that is in flight is acknowledged and stored. */
+  drain(nowMs: number, wallMs: number): void {
+    if (this.#state === 'handshaking') {
+      this.close(nowMs, wallMs);
+      return;
+    }
+    if (this.#state !== 'online' && this.#state !== 'recovering') return;
+    this.#setTime(nowMs, wallMs);
+    this.#enter('draining');
+    this.#proceed();
+  }
+
+  /** Ends the connection now; what is in flight is sent again on the next one. */
+  close(nowMs: number, wallMs: number): void {
+    if (this.#state === 'offline' || this.#state === 'closing') return;
+    this.#setTime(nowMs, wallMs);
+    this.#sayGoodbye();
+  }
+
+  /** Stores what lags behind, with exact bounds: called when nothing more will be sent in this life. */
+  settleAccounts(nowMs: number): void {
+    this.#ledger.useExactBounds();
+    this.#ledger.saveDue(nowMs);
+  }
+
+  #setTime(nowMs: number, wallMs: number): void {
+    this.#nowMs = nowMs;
+    this.#wallMs = wallMs;
+  }
+
+  #enter(state: SessionState): void {
+    if (state === this.#state) return;
+    assertWay(this.#state, state);
+    this.#state = state;
+    this.#port.report({ kind: 'state', state });
+  }
+
+  /** Does everything that is possible now. */
+  #proceed(): void {
+    if (this.#state === 'closing') return;
+    if (this.#state === 'offline' || this.#terms === undefined) {
+      this.#ledger.saveDue(this.#nowMs);
+      this.#wake();
+      return;
+    }
+    if (this.#findOverdue()) return;
+    const deferredDueMs = this.#ledger.recall(this.#nowMs);
+    this.#ledger.lazyCountMax = Math.max(256, this.#terms.window.size * 2);
+    this.#sender.narrowedTo = this.#suspicion.narrowedTo;
+    if (this.#ledger.isIdentityDue) this.#ledger.saveDue(this.#nowMs);
+    else {
+      const mayPublish = this.#state !== 'draining';
+      this.#sender.pump(this.#terms, this.#nowMs, this.#wallMs, mayPublish);
+      this.#ledger.saveDue(this.#nowMs);
+      if (this.#state === 'recovering' && this.#isRecovered()) this.#enter('online');
+    }
+    this.#keepAlive();
+    if (!this.#sender.isWritable) this.#blockedSinceMs ??= this.#nowMs;
+    if (this.#state === 'draining' && this.#ledger.inflight === 0) this.#sayGoodbye();
+    this.#wake(deferredDueMs);
+  }
+
+  #isRecovered(): boolean {
+    if (this.#ledger.releasable.length > 0) return false;
+    for (const cursor of this.#ledger.cursors) {
+      if (cursor.next < Math.min(cursor.end, Math.max(cursor.resendHigh, cursor.doubtHigh))) return false;
+    }
+    return true;
+  }
+
+  /** Ends a connection on which something does not come that should; never re-sends on it [MQTT-4.4.0-1]. */
+  #findOverdue(): boolean {
+    const oldestMs = this.#ledger.oldestSentMs();
+    const limitMs = this.#options.ackTimeoutMs;
+    if (oldestMs !== undefined && this.#nowMs - oldestMs >= limitMs) {
+      const text = `The broker has not acknowledged a message for ${Math.round((this.#nowMs - oldestMs) / 1000)} s.`;
+      this.#fail(new NorthError('ACK_OVERDUE', text));
+      return true;
+    }
+    if (this.#blockedSinceMs !== undefined && this.#nowMs - this.#blockedSinceMs >= limitMs) {
+      this.#fail(new NorthError('ACK_OVERDUE', 'The broker takes no more bytes from the socket.'));
+      return true;
+    }
+    if (this.#pingSentMs !== undefined && this.#nowMs - this.#pingSentMs >= this.#pingTimeoutMs()) {
+      this.#fail(new NorthError('KEEPALIVE_TIMEOUT', 'The broker did not answer a ping.'));
+      return true;
+    }
+    return false;
+  }
+
+  #pingTimeoutMs(): number {
+    return Math.max(1000, Math.min(this.#keepaliveMs / 2, this.#options.ackTimeoutMs));
+  }
+
+  #keepAlive(): void {
+    if (this.#keepaliveMs === 0 || this.#pingSentMs !== undefined || !this.#sender.isWritable) return;
+    const dueMs = this.#keepaliveMs * PING_AFTER;
+    // Silence in either direction asks for a ping: a half-open connection swallows what we write.
+    if (this.#nowMs - this.#sender.writtenAtMs < dueMs && this.#nowMs - this.#heardMs < dueMs) return;
+    this.#pingSentMs = this.#nowMs;
+    this.#sender.write(PINGREQ, this.#nowMs);
+  }
+
+  #wake(otherMs?: number): void {
+    let next = otherMs;
+    const consider = (timeMs: number | undefined): void => {
+      if (timeMs !== undefined && (next === undefined || timeMs < next)) next = timeMs;
+    };
+    consider(this.#ledger.lazySaveDueMs);
+    if (this.#terms !== undefined && this.#state !== 'closing') {
+      consider(this.#sender.resumeAtMs);
+      if (this.#sender.isTurnFull) consider(this.#nowMs);
+      const oldestMs = this.#ledger.oldestSentMs();
+      if (oldestMs !== undefined) consider(oldestMs + this.#options.ackTimeoutMs);
+      if (this.#blockedSinceMs !== undefined) consider(this.#blockedSinceMs + this.#options.ackTimeoutMs);
+      if (this.#pingSentMs !== undefined) consider(this.#pingSentMs + this.#pingTimeoutMs());
+      else if (this.#keepaliveMs > 0) {
+        consider(Math.min(this.#sender.writtenAtMs, this.#heardMs) + this.#keepaliveMs * PING_AFTER);
+      }
+    }
+    this.#port.wakeAt(next);
+  }
+
+  #packet(packet: Packet): void {
+    if (this.#state === 'closing') return;
+    if (packet.cmd === 'connack') {
+      this.#connack(packet);
+      return;
+    }
+    if (this.#state === 'handshaking') {
+      this.#fail(new NorthError('BROKER_PROTOCOL', `The broker sent ${packet.cmd} before CONNACK.`));
+      return;
+    }
+    if (packet.cmd === 'pingresp') this.#pingSentMs = undefined;
+    else if (packet.cmd === 'disconnect') {
+      this.#fail(disconnectError(packet.reasonCode ?? 0, packet.properties?.reasonString));
+    }
+  }
+
+  #connack(packet: IConnackPacket): void {
+    if (this.#state !== 'handshaking') {
+      this.#fail(new NorthError('BROKER_PROTOCOL', 'The broker sent a second CONNACK.'));
+      return;
+    }
+    const refused = connackError(packet, this.#protocolVersion);
+    if (refused !== undefined) {
+      this.#fail(refused);
+      return;
+    }
+    const grant = grantOf(packet);
+    if (grant.sessionPresent && this.#cleanStart) {
+      // The broker holds packet identifiers of a life that we know nothing of [MQTT-3.2.2-4].
+      this.#mustStartClean = true;
+      this.#fail(new NorthError('BROKER_PROTOCOL', 'The broker kept a session although a clean start was asked for.'));
+      return;
+    }
+    const isSessionLost = !grant.sessionPresent && this.#ledger.identity !== undefined;
+    this.#keepaliveMs = (grant.serverKeepaliveSeconds ?? this.#options.keepaliveSeconds) * 1000;
+    const limit = Math.min(grant.receiveMaximum, this.#options.inflightMax, this.#learnedWindowMax);
+    this.#terms = {
+      encoder: new PublishEncoder({
+        protocolVersion: this.#protocolVersion,
+        maximumQos: grant.maximumQos,
+        retainAvailable: grant.retainAvailable,
+        cacheId: this.#options.cacheId,
+        messageIdProperty: this.#options.messageIdProperty,
+      }),
+      window: new Window(limit),
+      packetSizeMaxBytes: grant.maximumPacketSizeBytes,
+    };
+    this.#pausedTopics.clear();
+    this.#sender.keepsTopics = false;
+    this.#ledger.resume(grant.sessionPresent);
+    const clientId = grant.assignedClientId ?? this.#options.clientId;
+    if (!grant.sessionPresent) {
+      // Nothing may be published in the new session before it is on disk that the old one is gone: after a crash
+      // its PUBRECs would otherwise be taken for those of the new one.
+      const identity: SessionIdentity | null = this.#options.persistent ? { broker: this.#broker, clientId } : null;
+      if (identity !== null || this.#ledger.identity !== undefined) this.#ledger.changeIdentity(identity);
+    }
+    this.#ledger.raiseBounds();
+    this.#sender.writtenAtMs = this.#nowMs;
+    this.#enter('recovering');
+    this.#port.report({ kind: 'granted', grant, protocolVersion: this.#protocolVersion, isSessionLost });
+  }
+
+  #acknowledged(type: AcknowledgementType, id: number, reasonCode: number, text: string | undefined): void {
+    if (this.#terms === undefined) {
+      if (this.#state === 'handshaking') {
+        this.#fail(new NorthError('BROKER_PROTOCOL', 'The broker sent an acknowledgement before CONNACK.'));
+      }
+      return;
+    }
+    const { slots } = this.#ledger;
+    const state = slots.state[id];
+    if (type === PUBCOMP) {
+      // 0x92 says that the broker has forgotten the identifier: the exchange was complete before.
+      if (state === RELEASED && (reasonCode < 0x80 || reasonCode === PACKET_ID_NOT_FOUND)) this.#settle(id);
+      return;
+    }
+    if (state !== SENT) {
+      if (type !== PUBACK && state !== RECEIVED && state !== RELEASABLE && state !== RELEASED && reasonCode < 0x80) {
+        this.#sender.releaseUnknown(id, this.#protocolVersion === 5 ? PACKET_ID_NOT_FOUND : 0, this.#nowMs);
+      }
+      return;
+    }
+    if (reasonCode >= 0x80) {
+      this.#refused(id, reasonCode, text);
+      return;
+    }
+    if (reasonCode === NO_MATCHING_SUBSCRIBERS) {
+      this.#sender.counts[this.#ledger.cursorOf(id).index].noSubscribers++;
+    }
+    if (type === PUBACK) {
+      // Some brokers answer a QoS 2 PUBLISH with PUBACK: they have taken it, but only at QoS 1.
+      if (slots.qos[id] === 2) this.#port.report({ kind: 'downgraded' });
+      this.#settle(id);
+      return;
+    }
+    if (slots.qos[id] === 1) {
+      this.#fail(new NorthError('BROKER_PROTOCOL', 'The broker answered a QoS 1 message with PUBREC.'));
+      return;
+    }
+    this.#sendsQos2 = true;
+    this.#turnAcknowledged++;
+    this.#turnLatencySumMs += this.#nowMs - slots.timeMs[id]!;
+    this.#ledger.receive(id);
+  }
+
+  #settle(id: number): void {
+    const tookMs = this.#nowMs - this.#ledger.slots.timeMs[id]!;
+    this.#turnAcknowledged++;
+    this.#turnLatencySumMs += tookMs;
+    this.latency.observe(tookMs);
+    this.#sender.counts[this.#ledger.cursorOf(id).index].published++;
+    this.#ledger.settle(id, this.#nowMs);
+  }
+
+  #refused(id: number, reasonCode: number, text: string | undefined): void {
+    const { slots } = this.#ledger;
+    const cursor = this.#ledger.cursorOf(id);
+    const offset = cursor.offsetOf(id);
+    if (offset === undefined) return;
+    const refusal = refusalOf(reasonCode);
+    const reason = `The broker answered 0x${reasonCode.toString(16)}${text === undefined ? '' : `: ${text}`}.`;
+    if (refusal.action === 'retry') {
+      const refusals = slots.refusals[id]! + 1;
+      slots.refusals[id] = refusals;
+      if (refusal.slowDown) this.#terms?.window.halve();
+      if (refusals < REFUSALS_MAX) {
+        this.#ledger.defer(id, this.#nowMs + retryPauseMs(refusals));
+        return;
+      }
+      this.#ledger.condemn(id, offset, { code: 'PUBLISH_RETRIES_EXHAUSTED', reason }, true);
+      return;
+    }
+    this.#ledger.condemn(id, offset, { code: refusal.code, reason }, true);
+    if (refusal.action === 'pauseTopic') {
+      this.#sender.keepsTopics = true;
+      const topic = this.#sender.topics[id];
+      if (topic === undefined) return;
+      if (!this.#pausedTopics.has(topic)) this.#port.report({ kind: 'topicPaused', topic, reason });
+      this.#pausedTopics.set(topic, { untilMs: this.#nowMs + TOPIC_PAUSE_MS, reason });
+    }
+  }
+
+  #pauseOf(topic: Uint8Array): QuarantineReason | undefined {
+    if (this.#pausedTopics.size === 0) return undefined;
+    const name = Buffer.from(topic).toString();
+    const pause = this.#pausedTopics.get(name);
+    if (pause === undefined) return undefined;
+    if (this.#nowMs >= pause.untilMs) {
+      this.#pausedTopics.delete(name);
+      return undefined;
+    }
+    const reason = `Not sent: the broker refused this topic shortly before. ${pause.reason}`;
+    return { code: 'PUBLISH_NOT_AUTHORIZED', reason };
+  }
+
+  #condemnUnsent(id: number, cursor: LaneCursor, reason: QuarantineReason): void {
+    this.#ledger.condemn(id, cursor.next - 1, reason, false);
+  }
+
+  #learnFromDeath(reason: NorthError | undefined): void {
+    const code = reason?.code;
+    if (code === 'CLIENT_ID_TAKEN' || code === 'KEEPALIVE_TIMEOUT') return;
+    const window = this.#terms?.window;
+    if (this.#protocolVersion === 4 && this.#sendsQos2 && window?.hasGrown === true && code !== 'ACK_OVERDUE') {
+      // Nothing but our growth has changed: remember what the broker bore before it.
+      this.#learnedWindowMax = Math.max(1, Math.floor(window.size / 1.5));
+    }
+    const death: Death = code === 'ACK_OVERDUE' ? 'silence' : 'closedByBroker';
+    const before = this.#suspicion.narrowedTo;
+    this.#suspicion.connectionDied(
+      death,
+      this.#acknowledgedCount,
+      reason?.message ?? 'the broker closed the connection.',
+    );
+    const { narrowedTo } = this.#suspicion;
+    if (narrowedTo !== undefined && narrowedTo !== before) this.#port.report({ kind: 'narrowed', window: narrowedTo });
+  }
+
+  #fail(error: NorthError): void {
+    if (this.#state === 'offline' || this.#state === 'closing') return;
+    this.#error = error;
+    if (this.#terms !== undefined && error.code !== 'CLIENT_ID_TAKEN') this.#learnFromDeath(error);
+    this.#enter('closing');
+    this.#port.close(false);
+  }
+
+  #sayGoodbye(): void {
+    this.#enter('closing');
+    this.#sender.write(encodeDisconnect(this.#protocolVersion), this.#nowMs);
+    this.#port.close(true);
+  }
+}
+
+const PING_AFTER = 0.75;

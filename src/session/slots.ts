@@ -1,0 +1,59 @@
+/**
+ * What is known of each message between its first look and its durable settlement, one slot per packet identifier.
+ *
+ * Packet identifiers are derived: each lane owns a range of them, and a message's identifier is the start of the range
+ * plus its offset modulo the size of the range. After a crash the same message gets the same identifier with nothing
+ * written before it was sent. A slot is used again only when the settlement of its former message is on disk, so that
+ * an identifier never means two messages that the broker could still mix up [MQTT-2.2.1-3].
+ *
+ *     waiting -> sent -> settled                    QoS 1 (QoS 0: waiting -> settled)
+ *     waiting -> sent -> received -> releasable -> released -> settled      QoS 2
+ *                        PUBREC      it is on disk   PUBREL      PUBCOMP
+ *     sent -> deferred -> waiting                   refused for a passing reason
+ *     sent | waiting -> condemned -> settled        to quarantine; settled when that is on disk
+ */
+import type { LaneIndex } from '../core/lane.js';
+
+export type SlotState = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7;
+
+export const WAITING = 0;
+export const SENT = 1;
+export const RECEIVED = 2;
+export const RELEASABLE = 3;
+export const RELEASED = 4;
+export const SETTLED = 5;
+export const DEFERRED = 6;
+export const CONDEMNED = 7;
+
+/** The ranges of packet identifiers. They are part of what a broker's session remembers and never change. */
+export const ID_RANGES: readonly { start: number; size: number }[] = [
+  { start: 1, size: 2047 },
+  { start: 2048, size: 6144 },
+  { start: 8192, size: 57_344 },
+];
+
+export function laneIndexOfId(packetId: number): LaneIndex {
+  return packetId >= ID_RANGES[2]!.start ? 2 : packetId >= ID_RANGES[1]!.start ? 1 : 0;
+}
+
+/** Parallel arrays, indexed by packet identifier. */
+export class Slots {
+  readonly state = new Uint8Array(65_536);
+  /** QoS that the message was sent with on this connection. */
+  readonly qos = new Uint8Array(65_536);
+  /** When it was sent, or for a deferred one when it is due; milliseconds of the monotonic clock. */
+  readonly timeMs = new Float64Array(65_536);
+  /** Place in the order of PUBRECs. */
+  readonly receivedOrder = new Float64Array(65_536);
+  /** How often the broker refused it for a passing reason. */
+  readonly refusals = new Uint8Array(65_536);
+  /** How many connections in a row died while it was in flight. */
+  readonly deaths = new Uint8Array(65_536);
+
+  /** Makes the slot ready for the message that will have this identifier next. */
+  clear(packetId: number): void {
+    this.state[packetId] = WAITING;
+    this.refusals[packetId] = 0;
+    this.deaths[packetId] = 0;
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * How many messages may be in flight, between 1 and a limit, found by trying.
+ *
+ * The window starts small and is judged in rounds. A round counts only when the window was what held us back. While
+ * more window gives more acknowledgements per second, it grows by half; when a round brings less than the best and the
+ * time to an acknowledgement has doubled, it shrinks: the messages only wait somewhere else then. Now and then it tries
+ * to grow again, because the broker's load changes.
+ */
+const START_SIZE = 20;
+const GROWTH = 1.5;
+const BETTER = 1.05;
+const WORSE = 0.8;
+const ROUNDS_BETWEEN_TRIALS = 50;
+const ROUND_LEAST_MS = 5;
+
+export class Window {
+  size: number;
+  readonly #limit: number;
+  #roundAcknowledged = 0;
+  #roundStartMs: number | undefined;
+  #wasFull = false;
+  #bestRate = 0;
+  #latencySumMs = 0;
+  #latencyLeastMs = Number.POSITIVE_INFINITY;
+  #roundsSinceGrowth = 0;
+  #hasGrown = false;
+
+  /** @param limit the smallest of what the broker announced, what it was seen to bear and what the settings allow. */
+  constructor(limit: number) {
+    this.#limit = Math.max(1, limit);
+    this.size = Math.min(START_SIZE, this.#limit);
+  }
+
+  get limit(): number {
+    return this.#limit;
+  }
+
+  /** True while the window is larger than it started: a broker that closes now may have been asked too much. */
+  get hasGrown(): boolean {
+    return this.#hasGrown;
+  }
+
+  /** The window, and nothing else, kept a message from being sent. */
+  full(): void {
+    this.#wasFull = true;
+  }
+
+  /** Called once per turn with what was acknowledged in it and the sum of the times that took. */
+  acknowledged(count: number, latencySumMs: number, nowMs: number): void {
+    this.#roundStartMs ??= nowMs;
+    this.#roundAcknowledged += count;
+    this.#latencySumMs += latencySumMs;
+    const passedMs = nowMs - this.#roundStartMs;
+    if (this.#roundAcknowledged < this.size * 2 || passedMs < ROUND_LEAST_MS) return;
+    if (this.#wasFull) this.#judge(this.#roundAcknowledged / passedMs, this.#latencySumMs / this.#roundAcknowledged);
+    this.#roundAcknowledged = 0;
+    this.#latencySumMs = 0;
+    this.#roundStartMs = nowMs;
+    this.#wasFull = false;
+  }
+
+  /** The broker asked us to slow down. */
+  halve(): void {
+    this.size = Math.max(1, Math.floor(this.size / 2));
+    this.#bestRate = 0;
+  }
+
+  #judge(rate: number, latencyMs: number): void {
+    this.#latencyLeastMs = Math.min(this.#latencyLeastMs, latencyMs);
+    this.#roundsSinceGrowth++;
+    if (rate > this.#bestRate * BETTER) {
+      this.#bestRate = rate;
+      this.#grow();
+    } else if (rate < this.#bestRate * WORSE && latencyMs > this.#latencyLeastMs * 2) {
+      this.size = Math.max(Math.min(START_SIZE, this.#limit), Math.floor(this.size / GROWTH));
+      this.#bestRate = rate;
+    } else if (this.#roundsSinceGrowth >= ROUNDS_BETWEEN_TRIALS) {
+      this.#bestRate = rate;
+      this.#grow();
+    }
+  }
+
+  #grow(): void {
+    const grown = Math.min(this.#limit, Math.ceil(this.size * GROWTH));
+    if (grown > this.size) this.#hasGrown = true;
+    this.size = grown;
+    this.#roundsSinceGrowth = 0;
+  }
+}
