@@ -4,6 +4,7 @@
  * Appends that arrive while a transaction is under way are committed together in the next one (group commit). The
  * callbacks and promises of one transaction are called in the order of the requests.
  */
+import type { NorthError } from '../core/error.js';
 import type { Lane } from '../core/lane.js';
 import type {
   AppendReply,
@@ -28,7 +29,8 @@ export interface Cache {
   readonly identity: SessionIdentity | undefined;
 
   /**
-   * Resolves when everything in the request is on stable storage. Rejects with a NorthError: CACHE_FULL,
+   * Resolves when everything in the request is on stable storage. The `data` of the batches is handed over and may be
+   * detached: the caller does not touch it again. Rejects with a NorthError: CACHE_FULL,
    * CACHE_DISK_FULL, CACHE_FAILED, CACHE_CLOSED, IDEMPOTENCY_KEY_REUSED; nothing of the request is stored then.
    */
   append(request: Omit<AppendRequest, 'kind'>): Promise<AppendReply>;
@@ -47,7 +49,11 @@ export interface Cache {
     done: (error: Error | undefined, batches: Batch[]) => void,
   ): void;
 
-  retry(which: QuarantineQuery): Promise<RetriedReply>;
+  /**
+   * With a `topic`, `which` names exactly one message, which gets that topic. Rejects with TOPIC_INVALID or
+   * REQUEST_INVALID when that is not so.
+   */
+  retry(which: QuarantineQuery, options?: { topic?: string }): Promise<RetriedReply>;
   remove(which: QuarantineQuery): Promise<number>;
   list(query: ListQuery): Promise<ListPage>;
   position(source: string): Promise<string | undefined>;
@@ -57,6 +63,9 @@ export interface Cache {
 
   /** Told of every committed append or retry, in offset order, before the promise of the append resolves. */
   onAppended: ((lane: Lane, from: number, to: number) => void) | undefined;
+
+  /** Told once when the cache can do nothing any more because its thread failed; every call rejects from then on. */
+  onFailed?: ((error: NorthError) => void) | undefined;
 
   /** Commits what is queued, checkpoints, closes the files and ends the thread. Later calls reject with CACHE_CLOSED. */
   close(): Promise<void>;

@@ -62,7 +62,7 @@ export interface QuarantineDraft extends QuarantineReason {
 
 export interface AppendRequest {
   kind: 'append';
-  /** At most one per lane. */
+  /** At most one per lane. The bytes are handed over: nobody changes them afterwards. */
   batches: readonly { lane: Lane; count: number; data: Uint8Array }[];
   quarantined: readonly QuarantineDraft[];
   acceptedAtMs: number;
@@ -88,19 +88,38 @@ export type QuarantineQuery =
   | { codes: readonly string[] }
   | { all: true };
 
-/** Puts quarantined messages back at the end of their lanes, with the id they had. */
+/**
+ * A part of a long request, so that many quarantined messages do not hold up everything else for one transaction: only
+ * ids above `afterId` are looked at, and at most `countMax` of them. Without it, all are.
+ */
+export interface QuarantinePart {
+  afterId: number;
+  countMax: number;
+}
+
+/**
+ * Puts quarantined messages back at the end of their lanes, with the id they had. What has no topic, or is damaged, stays
+ * where it is.
+ */
 export interface RetryRequest {
   kind: 'retry';
   which: QuarantineQuery;
+  /** A valid topic name that replaces the one of the only message that `which` names. */
+  topic?: string;
   atMs: number;
+  part?: QuarantinePart;
 }
 
 export interface RemoveRequest {
   kind: 'remove';
   which: QuarantineQuery;
+  part?: QuarantinePart;
 }
 
-/** Removes what its retention time has passed; a duration of 0 keeps for ever. */
+/**
+ * Removes what its retention time has passed; a duration of 0 keeps for ever. One request removes a bounded number and
+ * says whether there is more. When there is nothing to remove, nothing is written.
+ */
 export interface SweepRequest {
   kind: 'sweep';
   atMs: number;
@@ -133,16 +152,27 @@ export interface RefusedReply {
 export interface RetriedReply {
   kind: 'retried';
   ranges: readonly AppendedRange[];
+  /** Messages that were moved. */
   count: number;
+  /** Where the next part begins; undefined when nothing is left to look at. */
+  nextAfterId?: number | undefined;
 }
 
-export type StoreReply =
-  | AppendReply
-  | RefusedReply
-  | RetriedReply
-  | { kind: 'saved' }
-  | { kind: 'removed'; count: number }
-  | { kind: 'swept'; archivedCount: number; quarantinedCount: number };
+export interface RemovedReply {
+  kind: 'removed';
+  count: number;
+  nextAfterId?: number | undefined;
+}
+
+export interface SweptReply {
+  kind: 'swept';
+  archivedCount: number;
+  quarantinedCount: number;
+  /** True when there is more to remove at once. */
+  isUnfinished: boolean;
+}
+
+export type StoreReply = AppendReply | RefusedReply | RetriedReply | { kind: 'saved' } | RemovedReply | SweptReply;
 
 /** Where messages stand, for people: the console, the API, `mqtt-north cache`. */
 export type MessageState = 'waiting' | 'quarantined' | 'archived';
@@ -159,7 +189,10 @@ export interface StoredMessage {
   atMs: number | undefined;
   code: string | undefined;
   reason: string | undefined;
+  /** For a damaged message the bytes that are left of it, which may be no record. */
   record: Uint8Array;
+  /** Messages that it stands for: more than one where the borders between damaged ones are gone; otherwise 1. */
+  count: number;
 }
 
 export interface ListQuery {
@@ -172,6 +205,10 @@ export interface ListQuery {
   limit: number;
 }
 
+/**
+ * A page is bounded by what it looks at, too: with a topic that few messages have, it may hold fewer than `limit`, or
+ * none, and still have a cursor to go on from.
+ */
 export interface ListPage {
   messages: readonly StoredMessage[];
   /** Undefined on the last page. */
@@ -188,8 +225,18 @@ export interface StoreStatus {
   oldestAcceptedAtMs: number | undefined;
   quarantinedCount: number;
   archivedCount: number;
+  /** Archived messages that gave way before their time because the cache was full, since the store was opened. */
+  archiveEvictedCount: number;
   /** Bytes that the cache uses on disk, free pages not counted. */
   sizeBytes: number;
+  /** Damage that was found, oldest first, and what was done about it; kept over a restart. */
+  findings: readonly CacheFinding[];
+}
+
+export interface CacheFinding {
+  atMs: number;
+  code: 'CACHE_DAMAGED' | 'MESSAGE_UNREADABLE';
+  message: string;
 }
 
 export interface Store {
@@ -207,11 +254,19 @@ export interface Store {
   position(source: string): string | undefined;
   list(query: ListQuery): ListPage;
   status(): StoreStatus;
+  /** Takes effect at once. What is stored is not touched: it only ages or gives way by the new rules. */
+  setLimits(limits: StoreLimits): void;
   close(): void;
 }
 
 export interface StoreLimits {
+  /** What the files may take on disk, a reserve for saves and the write-ahead log included. */
   maxSizeBytes: number;
+  /**
+   * What happens when an append has no room. Archived messages give way first, in any case, the longest settled first.
+   * Then `reject` refuses the append; `drop-oldest` drops telemetry that was never read, and refuses only when that is
+   * not enough. Commands and alerts are never dropped.
+   */
   onFull: 'reject' | 'drop-oldest';
   /** 0 keeps for ever. */
   quarantineRetentionMs: number;

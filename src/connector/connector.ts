@@ -3,6 +3,7 @@ import type { ListPage, ListQuery, QuarantineQuery, StoreStatus } from '../cache
 import type { Content, ContentType, Rejection, Source } from '../core/content.js';
 import type { NorthError } from '../core/error.js';
 import type { Lane } from '../core/lane.js';
+import type { FileContent, FileOptions, FileReceipt } from '../inputs/file.js';
 
 /** What a technician sees of the connection, in the order of a life. */
 export const CONNECTOR_STATES = [
@@ -70,6 +71,18 @@ export interface ConnectorStatus {
   /** When the broker last acknowledged anything; undefined when it never did. */
   lastAcknowledgedAtMs: number | undefined;
   cache: StoreStatus;
+  /** Times from a message's first byte on the wire to its acknowledgement, since the process started. */
+  ackLatency?: LatencyHistogram;
+}
+
+/** A histogram as it was at one moment. */
+export interface LatencyHistogram {
+  /** Upper bounds, ascending, in seconds; what is slower than the last is only in `count`. */
+  bucketsSeconds: readonly number[];
+  /** How many fell into each bucket alone (not cumulated), in the order of `bucketsSeconds`. */
+  counts: readonly number[];
+  sumSeconds: number;
+  count: number;
 }
 
 /** Since the process started; a message is counted once per event. */
@@ -100,12 +113,24 @@ export interface Connector {
    * CONNECTOR_DISABLED, SERVICE_STOPPING and those of `Cache.append`.
    */
   accept(content: Content, options: AcceptOptions): Promise<Receipt>;
+  /**
+   * Takes a whole file in parts and resolves when the last one is on stable storage.
+   *
+   * Each part is stored in one transaction with `encodeFileProgress` as the position of `positionSource`. When the
+   * stored position has the same `fileKey`, that many rows are skipped, and a complete file resolves at once without
+   * being read: handing in the same file again neither loses nor repeats a row. The last part, or an append without
+   * messages after it, stores `complete: true`. A file without any rows is complete with zero counts; one of whose rows
+   * none was valid rejects with CONTENT_EMPTY. Otherwise it rejects as `accept` does, with the parts before kept:
+   * after a cause that passes (retry class `later`), calling again goes on from there.
+   */
+  acceptFile(content: FileContent, options: FileOptions): Promise<FileReceipt>;
   position(source: string): Promise<string | undefined>;
   status(): Promise<ConnectorStatus>;
   list(query: ListQuery): Promise<ListPage>;
-  retry(which: QuarantineQuery): Promise<number>;
+  /** Gives how many were moved. `topic` replaces the topic, only together with exactly one id. */
+  retry(which: QuarantineQuery, topic?: string): Promise<number>;
   remove(which: QuarantineQuery): Promise<number>;
-  on<K extends keyof ConnectorEvents>(event: K, listener: (...args: ConnectorEvents[K]) => void): () => void;
+  on<K extends keyof ConnectorEvents>(event: K, listener: (event: ConnectorEvents[K][0]) => void): () => void;
   /** Connects and keeps connected. Idempotent. */
   start(): void;
   /** Finishes what is in flight within the deadline, saves and disconnects; content is still accepted. Idempotent. */

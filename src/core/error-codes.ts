@@ -29,6 +29,31 @@ export const ERRORS = {
     'The configuration has at least one wrong value or key.',
     'Run "mqtt-north check" and mend each problem that it prints.',
   ),
+  CONFIG_KEY_UNKNOWN: entry(
+    'never',
+    'The configuration has a key that means nothing here.',
+    'Look for a slip of the pen, or for the section that the key belongs to; see docs/configuration.md.',
+  ),
+  CONFIG_KEY_MISSING: entry(
+    'never',
+    'The configuration lacks a value that is needed.',
+    'Add it; see docs/configuration.md.',
+  ),
+  CONFIG_NAME_TAKEN: entry(
+    'never',
+    'Two entries of the configuration have the same id or name.',
+    'Rename one of them.',
+  ),
+  CONFIG_UNWRITABLE: entry(
+    'later',
+    'A file of the configuration could not be written.',
+    'Check the rights of its folder and the room on the disk; the old file is unchanged.',
+  ),
+  CONFIG_CHANGED: entry(
+    'later',
+    'The configuration file was changed by someone else meanwhile.',
+    'Load it again and repeat the change.',
+  ),
   CONFIG_EXISTS: entry(
     'never',
     'A configuration file is already there and is not overwritten.',
@@ -39,7 +64,67 @@ export const ERRORS = {
     'A secret that the configuration refers to is not there.',
     'Set the environment variable, create the file, or store the secret again.',
   ),
+  SECRET_NAME_INVALID: entry(
+    'never',
+    'The name of a stored secret has a form that is not allowed.',
+    'Use 1 to 200 letters, digits, dots, dashes and underscores.',
+  ),
+  SECRET_KEY_INVALID: entry(
+    'never',
+    'The key that protects the stored secrets is not usable.',
+    'Give 32 bytes in base64 or hexadecimal as MQTT_NORTH_KEY, or put the right key file back.',
+  ),
+  SECRET_UNREADABLE: entry(
+    'never',
+    'A stored secret cannot be decrypted.',
+    'It was made with another key, or the file was changed: put the old key back, or store the secret again.',
+  ),
+  SECRET_IN_PLAIN_TEXT: entry(
+    'never',
+    'A secret stands readable in the configuration file.',
+    `Put it into an environment variable and write "\${NAME}", or into a file of its own and write "file:/path".`,
+  ),
+  SECRET_FILE_EXPOSED: entry(
+    'never',
+    'Other users of this machine can read a file with a secret.',
+    'Take their rights away: chmod 600.',
+  ),
+  TOKEN_WEAK: entry(
+    'never',
+    'An API token is short enough to be guessed.',
+    'Use at least 16 random characters, from "openssl rand -base64 24" for example.',
+  ),
+  AUTHENTICATION_MISSING: entry(
+    'never',
+    'The connector connects to a broker on another machine without authentication.',
+    'Not for production: set authentication.type to basic or cert.',
+  ),
+  CONNECTION_UNENCRYPTED: entry(
+    'never',
+    'A password travels to another machine unencrypted.',
+    'Not for production: use mqtts:// or wss://.',
+  ),
+  CERTIFICATE_UNCHECKED: entry(
+    'never',
+    "The broker's certificate is not checked, so that anyone on the way can read and change everything.",
+    'Not for production: set rejectUnauthorized to true, and caFilePath where the authority is your own.',
+  ),
+  SETTING_WITHOUT_EFFECT: entry(
+    'never',
+    'A setting does nothing together with the others.',
+    'Remove it, or change the setting that is named.',
+  ),
+  SETTING_DOUBTFUL: entry(
+    'never',
+    'A setting is allowed, but probably not what is meant.',
+    'Read the message; change the setting, or leave it if you know why.',
+  ),
   COMMAND_INVALID: entry('never', 'The command line is wrong.', "See the command's --help."),
+  EXPLANATION_MISSING: entry(
+    'never',
+    'There is no explanation for what was asked.',
+    'docs/errors.md lists all of our codes; those of MQTT run from 0x00 to 0xA2.',
+  ),
   IMPORT_UNREADABLE: entry(
     'never',
     'The file is not an export of an OIBus connector or configuration.',
@@ -114,6 +199,11 @@ export const ERRORS = {
     'An element of the content lacks a field or has one of the wrong type.',
     'Mend the element at the index that is given.',
   ),
+  ROW_INVALID: entry(
+    'never',
+    'A row of a CSV cannot be read, or has a cell that is not what the transformer is to make of it.',
+    'Look at the row in quarantine; mend what writes it, or delimiter, quote, encoding and types of the transformer.',
+  ),
   TRANSFORMER_MISSING: entry(
     'never',
     'No transformer of the connector takes this content from this source.',
@@ -148,6 +238,11 @@ export const ERRORS = {
   // Service and API
   CONNECTOR_UNKNOWN: entry('never', 'There is no such connector.', 'Look up the ids with GET /api/connectors.'),
   CONNECTOR_DISABLED: entry('later', 'The connector is disabled.', 'Enable it, or send to another one.'),
+  CONNECTOR_NOT_EMPTY: entry(
+    'never',
+    'Messages of the connector wait or are in quarantine, and would be lost.',
+    'Let them be delivered, export them, or remove the connector with discard=true.',
+  ),
   CONNECTOR_EXISTS: entry(
     'never',
     'A connector with this id is already there.',
@@ -171,6 +266,21 @@ export const ERRORS = {
     'Use a token with a higher role, or one for this connector.',
   ),
   ROUTE_UNKNOWN: entry('never', 'There is no such path.', 'See /api/docs.'),
+  REQUEST_TIMEOUT: entry(
+    'later',
+    'The request did not arrive within the allowed time.',
+    'Send it again, faster or in smaller parts.',
+  ),
+  HOST_FORBIDDEN: entry(
+    'never',
+    "The request's Host header names a host that this server does not go by.",
+    'Use http://localhost or an IP address, or add the name to server.hosts.',
+  ),
+  ORIGIN_FORBIDDEN: entry(
+    'never',
+    'The request comes from a web page of another site.',
+    'Only the own pages may act through a browser; other programs send no Origin header.',
+  ),
   PORT_TAKEN: entry('never', 'The port is in use by another process.', 'Stop that process or choose another port.'),
   SERVER_EXPOSED: entry(
     'never',
@@ -179,7 +289,36 @@ export const ERRORS = {
   ),
   INTERNAL: entry('later', 'Something unforeseen failed.', 'Look at the log; please report it.'),
 
+  // Inputs
+  FOLDER_UNUSABLE: entry(
+    'later',
+    'The folder of an input, or done/ or failed/ inside it, cannot be read or written.',
+    'Check that it exists, is a real folder and grants this process the right to read, write and rename in it.',
+  ),
+  FILE_UNREADABLE: entry('never', 'A file cannot be read.', 'Check its rights, then move it back into the folder.'),
+  FILE_UNSUPPORTED: entry(
+    'never',
+    'The kind of the file is not known.',
+    'Name it .csv or .json, or set contentType of the input.',
+  ),
+  FILE_CHANGED: entry(
+    'never',
+    'A file was changed while it was read, so that it was not complete when it was taken.',
+    'Raise settleTime, or let the producer write under another name and rename at the end.',
+  ),
+  LINE_TOO_LONG: entry('never', 'A line is longer than allowed.', 'Split it, or raise the limit.'),
+  SENSOR_FAILED: entry(
+    'later',
+    'A sensor of this machine could not be read.',
+    'It is left out until it answers; remove it from sensors if it never will.',
+  ),
+
   // Connection
+  BROKER_URL_INVALID: entry(
+    'never',
+    "The broker's URL cannot be used.",
+    'Write it like mqtts://broker.example.com:8883, without user name and password.',
+  ),
   BROKER_UNRESOLVED: entry(
     'later',
     "The broker's host name could not be resolved.",
@@ -306,6 +445,33 @@ export const ERRORS = {
     'later',
     'The broker did not acknowledge a message in time.',
     "Look at the broker's load; raise ackTimeout for a slow link.",
+  ),
+
+  // Warnings
+  SETTINGS_INSECURE: entry(
+    'never',
+    'The settings leave the connection unprotected.',
+    'Use TLS, and a user name with password or a certificate.',
+  ),
+  CERTIFICATE_EXPIRES: entry(
+    'never',
+    'A certificate expires soon or has expired.',
+    'Renew it; a changed file is read at the next connection.',
+  ),
+  SESSION_LOST: entry(
+    'now',
+    'The broker had lost our session.',
+    'Nothing to do: what was in doubt was sent again, with the same message id. Let the broker keep sessions on disk for exactly once.',
+  ),
+  DELIVERY_DOWNGRADED: entry(
+    'never',
+    'The broker does not grant the delivery that was asked for.',
+    'Use a broker with QoS 2 where exactly once matters, or set qos to what it grants.',
+  ),
+  RETAIN_UNAVAILABLE: entry(
+    'never',
+    'The broker keeps no retained messages.',
+    'Set retain: false, or allow it at the broker.',
   ),
 
   // Quarantine

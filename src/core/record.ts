@@ -52,24 +52,27 @@ export interface RecordView {
   sizeBytes: number;
 }
 
-const EMPTY = new Uint8Array(0);
+const EMPTY: Uint8Array = new Uint8Array(0);
 
 /** Collects messages of one lane into one growing buffer. */
 export class BatchBuilder {
   count = 0;
   sizeBytes = 0;
   #buffer: Buffer;
+  /** The properties encoded last: those of the connection are one object for all its messages. */
+  #properties: MessageProperties | undefined;
+  #encodedProperties = EMPTY;
 
   constructor(initialSizeBytes = 4096) {
     this.#buffer = Buffer.allocUnsafeSlow(initialSizeBytes);
   }
 
   /**
-   * Appends one message. The caller has checked the topic.
+   * Appends one message. The caller has checked the topic, and does not change the properties afterwards.
    * Throws a RangeError when the record would exceed `RECORD_SIZE_MAX_BYTES`; the batch is then unchanged.
    */
   push(message: Message, originKey?: number): void {
-    const props = message.properties === undefined ? EMPTY : encodeProperties(message.properties as MessageProperties);
+    const props = message.properties === undefined ? EMPTY : this.#encode(message.properties);
     const topicSize = Buffer.byteLength(message.topic);
     const originSize = originKey === undefined ? 0 : ORIGIN_SIZE_BYTES;
     const size = RECORD_HEADER_SIZE_BYTES + originSize + topicSize + props.length + message.payload.length;
@@ -102,6 +105,14 @@ export class BatchBuilder {
   /** The records so far, as a view that stays valid: the builder must not be used after this. */
   finish(): Buffer {
     return this.#buffer.subarray(0, this.sizeBytes);
+  }
+
+  #encode(properties: MessageProperties): Uint8Array {
+    if (properties !== this.#properties) {
+      this.#encodedProperties = encodeProperties(properties);
+      this.#properties = properties;
+    }
+    return this.#encodedProperties;
   }
 
   #reserve(size: number): number {
@@ -188,6 +199,18 @@ export function withOrigin(record: Uint8Array, originKey: number): Uint8Array {
   out[4] = record[4]! | FLAG_ORIGIN;
   out.writeDoubleBE(originKey, RECORD_HEADER_SIZE_BYTES);
   out.set(record.subarray(RECORD_HEADER_SIZE_BYTES), RECORD_HEADER_SIZE_BYTES + ORIGIN_SIZE_BYTES);
+  return out;
+}
+
+/** The same record with another topic, which the caller has checked, for a message that is mended in quarantine. */
+export function withTopic(record: Uint8Array, topic: string): Uint8Array {
+  const view = readRecord(record, 0);
+  if (view === undefined) throw new RangeError('The bytes are not a record.');
+  const bytes = Buffer.from(topic);
+  const fixedSize = RECORD_HEADER_SIZE_BYTES + (view.originKey === undefined ? 0 : ORIGIN_SIZE_BYTES);
+  const out = Buffer.concat([record.subarray(0, fixedSize), bytes, view.properties, view.payload]);
+  out.writeUInt32BE(out.length, 0);
+  out.writeUInt16BE(bytes.length, 6);
   return out;
 }
 

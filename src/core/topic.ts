@@ -28,3 +28,16 @@ export function topicProblem(topic: string): string | undefined {
   }
   return undefined;
 }
+
+/**
+ * The topic below a prefix, with exactly one `/` between them whatever slashes the two have there: `site/` and `/a`
+ * give `site/a`. An empty prefix leaves the topic as it is.
+ */
+export function joinTopic(prefix: string, topic: string): string {
+  if (prefix === '') return topic;
+  let end = prefix.length;
+  while (end > 0 && prefix.charCodeAt(end - 1) === 0x2f) end--;
+  let start = 0;
+  while (start < topic.length && topic.charCodeAt(start) === 0x2f) start++;
+  return `${prefix.slice(0, end)}/${topic.slice(start)}`;
+}

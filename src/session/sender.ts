@@ -192,13 +192,17 @@ export class Sender {
     let expirySeconds = readU32(data, at + 12);
     if (expirySeconds > 0 || this.#maxAgeMs > 0) {
       const ageMs = Math.max(0, wallMs - acceptedAtMs);
-      const isExpired =
-        (expirySeconds > 0 && ageMs >= expirySeconds * 1000) || (this.#maxAgeMs > 0 && ageMs >= this.#maxAgeMs);
       // What may have been sent must be sent again, however old it is [MQTT-4.3.3-7].
-      if (isExpired && isNew) {
+      if (isNew && expirySeconds > 0 && ageMs >= expirySeconds * 1000) {
         cursor.skip();
         counts.dropped++;
         ledger.settleUnsent(id, nowMs);
+        return;
+      }
+      if (isNew && this.#maxAgeMs > 0 && ageMs >= this.#maxAgeMs) {
+        cursor.skip();
+        const reason = `It waited for ${Math.round(ageMs / 1000)} s; caching.maxAge allows ${this.#maxAgeMs / 1000} s.`;
+        this.#refuse(id, cursor, { code: 'MESSAGE_EXPIRED', reason });
         return;
       }
       if (expirySeconds > 0) expirySeconds = Math.max(1, expirySeconds - Math.floor(ageMs / 1000));

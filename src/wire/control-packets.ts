@@ -79,6 +79,28 @@ export interface ConnackGrant {
   sessionExpirySeconds: number | undefined;
 }
 
+/**
+ * Says which limit in a CONNACK cannot be one, or gives undefined. Zero and a second occurrence are protocol errors
+ * [MQTT 5.0 §3.2.2.3]; taken for limits they would send everything to quarantine, or everything at once.
+ */
+export function connackProblem(packet: IConnackPacket): string | undefined {
+  const properties = packet.properties ?? {};
+  // `mqtt-packet` gives a list for what occurs twice, and -1 or null for what is cut off.
+  const isCount = (value: unknown, least: number): boolean =>
+    value === undefined || (typeof value === 'number' && value >= least);
+  if (!isCount(properties.receiveMaximum, 1)) return 'its Receive Maximum is invalid';
+  if (!isCount(properties.maximumPacketSize, 1)) return 'its Maximum Packet Size is invalid';
+  if (!isCount(properties.maximumQoS, 0)) return 'its Maximum QoS is invalid';
+  if (!isCount(properties.topicAliasMaximum, 0)) return 'its Topic Alias Maximum is invalid';
+  if (!isCount(properties.serverKeepAlive, 0)) return 'its Server Keep Alive is invalid';
+  if (!isCount(properties.sessionExpiryInterval, 0)) return 'its Session Expiry Interval is invalid';
+  if (typeof (properties.retainAvailable ?? true) !== 'boolean') return 'its Retain Available is invalid';
+  if (typeof (properties.assignedClientIdentifier ?? '') !== 'string')
+    return 'its Assigned Client Identifier is invalid';
+  return undefined;
+}
+
+/** @param packet one in which `connackProblem` finds none. */
 export function grantOf(packet: IConnackPacket): ConnackGrant {
   const properties = packet.properties ?? {};
   const maximumQos = properties.maximumQoS;

@@ -13,12 +13,26 @@ export const PUBCOMP = 7;
 export type AcknowledgementType = typeof PUBACK | typeof PUBREC | typeof PUBCOMP;
 
 const CONNACK = 2;
+const PUBLISH = 3;
+
+/**
+ * First bytes of what a broker sends, besides PUBLISH: their flags are fixed [MQTT-2.2.2-2]. Looking at them at once
+ * tells an answer in HTTP or TLS from MQTT before the length that it seems to announce has come.
+ */
+const FIRST_BYTES: ReadonlySet<number> = new Set([0x20, 0x40, 0x50, 0x62, 0x70, 0x90, 0xb0, 0xd0, 0xe0, 0xf0]);
+const PUBACK_FIRST_BYTE = 0x40;
+const PUBREC_FIRST_BYTE = 0x50;
+const PUBCOMP_FIRST_BYTE = 0x70;
+
+/** A CONNACK has flags and a code; shorter ones would pass `mqtt-packet` as a success. */
+const CONNACK_SIZE_MIN_BYTES = 4;
 
 /** A broker has no reason to send us more than this in one packet: what we subscribe to are answers to commands. */
 export const INCOMING_PACKET_SIZE_MAX_BYTES = 16 * 1024 * 1024;
 
 export interface PacketReaderEvents {
   /**
+   * @param packetId 1 to 65,535.
    * @param reasonCode 0 under MQTT 3.1.1, which has none.
    * @param reasonText the broker's Reason String, only looked for when the code is an error.
    */
@@ -28,9 +42,15 @@ export interface PacketReaderEvents {
   malformed(problem: string): void;
 }
 
+const EMPTY = Buffer.alloc(0);
+
 export class PacketReader {
   #protocolVersion: 4 | 5;
-  #rest: Buffer | undefined;
+  /** The beginning of a packet whose end has not come, in a buffer that grows by doubling. */
+  #rest: Buffer = EMPTY;
+  #restSize = 0;
+  /** Size of that packet, or 0 while its length has not come either. */
+  #neededSize = 0;
   #broken = false;
   readonly #events: PacketReaderEvents;
 
@@ -39,27 +59,56 @@ export class PacketReader {
     this.#events = events;
   }
 
-  /** Reads what is complete and keeps the rest. The bytes are not used after the call, except as that rest. */
+  /** Reads what is complete and keeps a copy of the rest. The bytes are not used after the call. */
   read(chunk: Buffer): void {
     if (this.#broken) return;
-    const bytes = this.#rest === undefined ? chunk : Buffer.concat([this.#rest, chunk]);
-    this.#rest = undefined;
+    let bytes = chunk;
+    if (this.#restSize > 0) {
+      this.#keep(chunk);
+      if (this.#restSize < this.#neededSize) return;
+      bytes = this.#rest.subarray(0, this.#restSize);
+      this.#rest = EMPTY;
+      this.#restSize = 0;
+    }
+    this.#neededSize = 0;
     let at = 0;
     while (at < bytes.length && !this.#broken) {
-      const type = bytes[at]! >> 4;
+      const first = bytes[at]!;
       // Almost all acknowledgements are four bytes: type, length 2, packet identifier.
-      if (bytes[at + 1] === 2 && at + 4 <= bytes.length && (type === PUBACK || type === PUBREC || type === PUBCOMP)) {
-        this.#events.acknowledged(type, (bytes[at + 2]! << 8) | bytes[at + 3]!, 0, undefined);
+      if (
+        bytes[at + 1] === 2 &&
+        at + 4 <= bytes.length &&
+        (first === PUBACK_FIRST_BYTE || first === PUBREC_FIRST_BYTE || first === PUBCOMP_FIRST_BYTE)
+      ) {
+        this.#acknowledge((first >> 4) as AcknowledgementType, (bytes[at + 2]! << 8) | bytes[at + 3]!, 0, undefined);
         at += 4;
         continue;
       }
+      if (first >> 4 !== PUBLISH && !FIRST_BYTES.has(first)) {
+        this.#fail(`a packet cannot begin with 0x${first.toString(16).padStart(2, '0')}`);
+        return;
+      }
       const end = this.#packetEnd(bytes, at);
       if (end === undefined) break;
-      if (end > bytes.length) break;
-      this.#readPacket(bytes.subarray(at, end), type);
+      if (end > bytes.length) {
+        this.#neededSize = end - at;
+        break;
+      }
+      this.#readPacket(bytes.subarray(at, end), first >> 4);
       at = end;
     }
-    if (at < bytes.length && !this.#broken) this.#rest = Buffer.from(bytes.subarray(at));
+    if (at < bytes.length && !this.#broken) this.#keep(bytes.subarray(at));
+  }
+
+  #keep(bytes: Buffer): void {
+    const size = this.#restSize + bytes.length;
+    if (size > this.#rest.length) {
+      const larger = Buffer.allocUnsafe(Math.max(size, Math.min(this.#neededSize, this.#rest.length * 2)));
+      this.#rest.copy(larger, 0, 0, this.#restSize);
+      this.#rest = larger;
+    }
+    bytes.copy(this.#rest, this.#restSize);
+    this.#restSize = size;
   }
 
   /** The position after the packet at `at`, which may lie beyond the bytes; undefined when its length is incomplete. */
@@ -81,62 +130,71 @@ export class PacketReader {
     return undefined;
   }
 
-  #readPacket(packet: Buffer, type: number): void {
+  #readPacket(bytes: Buffer, type: number): void {
     if (type === PUBACK || type === PUBREC || type === PUBCOMP) {
-      this.#readAcknowledgement(packet, type);
+      this.#readAcknowledgement(bytes, type);
+      return;
+    }
+    if (type === CONNACK && bytes.length < CONNACK_SIZE_MIN_BYTES) {
+      this.#fail('a CONNACK has no code');
       return;
     }
     // A broker that does not know MQTT 5 refuses in the old form: return code and no properties.
-    const version = type === CONNACK && packet.length === 4 ? 4 : this.#protocolVersion;
-    const parser = mqttPacket.parser({ protocolVersion: version });
-    let error: unknown;
-    let count = 0;
-    parser.on('packet', (parsed) => {
-      count++;
-      this.#events.packet(parsed);
-    });
-    parser.on('error', (problem: unknown) => {
-      error = problem;
-    });
-    try {
-      parser.parse(packet);
-    } catch (problem) {
-      error = problem;
-    }
-    if (error !== undefined) this.#fail(errorText(error));
-    else if (count === 0) this.#fail(`a packet of type ${type} could not be read`);
+    const version = type === CONNACK && bytes.length === CONNACK_SIZE_MIN_BYTES ? 4 : this.#protocolVersion;
+    const { packet, problem } = parse(bytes, version);
+    if (packet !== undefined) this.#events.packet(packet);
+    else this.#fail(problem ?? `a packet of type ${type} could not be read`);
   }
 
-  #readAcknowledgement(packet: Buffer, type: AcknowledgementType): void {
-    const start = packet[1]! < 128 ? 2 : packet[2]! < 128 ? 3 : packet[3]! < 128 ? 4 : 5;
-    if (packet.length < start + 2) {
+  #readAcknowledgement(bytes: Buffer, type: AcknowledgementType): void {
+    const start = bytes[1]! < 128 ? 2 : bytes[2]! < 128 ? 3 : bytes[3]! < 128 ? 4 : 5;
+    if (bytes.length < start + 2) {
       this.#fail('an acknowledgement has no packet identifier');
       return;
     }
-    const packetId = packet.readUInt16BE(start);
-    const reasonCode = this.#protocolVersion === 5 && packet.length > start + 2 ? packet[start + 2]! : 0;
-    const hasProperties = packet.length > start + 3;
-    const text = reasonCode >= 0x80 && hasProperties ? this.#reasonText(packet) : undefined;
-    this.#events.acknowledged(type, packetId, reasonCode, text);
+    const packetId = bytes.readUInt16BE(start);
+    const reasonCode = this.#protocolVersion === 5 && bytes.length > start + 2 ? bytes[start + 2]! : 0;
+    const hasProperties = bytes.length > start + 3;
+    this.#acknowledge(type, packetId, reasonCode, reasonCode >= 0x80 && hasProperties ? reasonText(bytes) : undefined);
   }
 
-  #reasonText(packet: Buffer): string | undefined {
-    let text: string | undefined;
-    const parser = mqttPacket.parser({ protocolVersion: 5 });
-    parser.on('packet', (parsed) => {
-      if ('properties' in parsed && parsed.properties !== undefined && 'reasonString' in parsed.properties) {
-        text = parsed.properties.reasonString;
-      }
-    });
-    // The text only helps a reader: an acknowledgement whose properties cannot be read is still an acknowledgement.
-    parser.on('error', () => undefined);
-    parser.parse(packet);
-    return text;
+  #acknowledge(type: AcknowledgementType, packetId: number, reasonCode: number, text: string | undefined): void {
+    if (packetId === 0) this.#fail('an acknowledgement is for the packet identifier 0');
+    else this.#events.acknowledged(type, packetId, reasonCode, text);
   }
 
   #fail(problem: string): void {
     if (this.#broken) return;
     this.#broken = true;
+    this.#rest = EMPTY;
     this.#events.malformed(problem);
   }
+}
+
+/** What `mqtt-packet` makes of the bytes of one packet. */
+function parse(bytes: Buffer, protocolVersion: 4 | 5): { packet: Packet | undefined; problem: string | undefined } {
+  let packet: Packet | undefined;
+  let problem: string | undefined;
+  const parser = mqttPacket.parser({ protocolVersion });
+  parser.on('packet', (parsed) => {
+    packet = parsed;
+  });
+  parser.on('error', (error: unknown) => {
+    problem = errorText(error);
+  });
+  try {
+    parser.parse(bytes);
+  } catch (error) {
+    problem = errorText(error);
+  }
+  return problem === undefined ? { packet, problem } : { packet: undefined, problem };
+}
+
+/** The text only helps a reader: an acknowledgement whose properties cannot be read is still an acknowledgement. */
+function reasonText(bytes: Buffer): string | undefined {
+  const { packet } = parse(bytes, 5);
+  if (packet === undefined || !('properties' in packet) || packet.properties === undefined) return undefined;
+  const text: unknown = 'reasonString' in packet.properties ? packet.properties.reasonString : undefined;
+  // A property that occurs twice comes as a list, a truncated one as null.
+  return typeof text === 'string' ? text : undefined;
 }

@@ -47,8 +47,7 @@ export class PublishEncoder {
 
   /** The QoS that the record at `at` is sent with. */
   qosOf(batch: Uint8Array, at: number): 0 | 1 | 2 {
-    const qos = batch[at + 4]! & 0b11;
-    return (qos > this.#maximumQos ? this.#maximumQos : qos) as 0 | 1 | 2;
+    return Math.min(batch[at + 4]! & 0b11, this.#maximumQos) as 0 | 1 | 2;
   }
 
   /** An upper bound of the bytes that `encode` will write for the record of `recordSize` bytes. */
@@ -76,8 +75,7 @@ export class PublishEncoder {
     offset: number,
   ): number {
     const recordFlags = batch[at + 4]!;
-    let qos = recordFlags & 0b11;
-    if (qos > this.#maximumQos) qos = this.#maximumQos;
+    const qos = Math.min(recordFlags & 0b11, this.#maximumQos);
     const topicSize = (batch[at + 6]! << 8) | batch[at + 7]!;
     const propsSize = readU32(batch, at + 8);
     const hasOrigin = (recordFlags & FLAG_RECORD_ORIGIN) !== 0;

@@ -1,0 +1,33 @@
+// Builds src/ into dist/ for installation: types are checked, old output is removed, files that are no TypeScript go
+// along, and the command line is made executable.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, cpSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { sourceFiles } from './compile.mjs';
+
+const ROOT = join(import.meta.dirname, '..');
+const COMMAND = 'dist/cli/main.js';
+
+export function build() {
+  rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
+  const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
+  if (!existsSync(compiler)) {
+    console.error('TypeScript is not installed, so nothing can be built; run "npm ci" with development dependencies.');
+    return 1;
+  }
+  const { status } = spawnSync(process.execPath, [compiler, '-p', 'tsconfig.build.json'], {
+    cwd: ROOT,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  if (status !== 0) return status ?? 1;
+  for (const file of sourceFiles(join(ROOT, 'src'))) {
+    if (/\.[cm]?tsx?$/.test(file)) continue;
+    const target = join(ROOT, 'dist', relative(join(ROOT, 'src'), file));
+    mkdirSync(dirname(target), { recursive: true });
+    cpSync(file, target);
+  }
+  if (existsSync(join(ROOT, COMMAND))) chmodSync(join(ROOT, COMMAND), 0o755);
+  return 0;
+}
+
+if (process.argv[1] === import.meta.filename) process.exitCode = build();

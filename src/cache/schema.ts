@@ -1,0 +1,137 @@
+/**
+ * The tables of `cache.db`, for standard tools as much as for us.
+ *
+ *     meta         version of the format, the cache's own id
+ *     lane         one row per lane: its cursors; every size and count is a difference of two of them
+ *     session      one row: whose session the progress is, and the runs whose PUBREC has come
+ *     batch        runs of messages; key = lane * 2^50 + first offset, data = records of core/record.ts
+ *     hole         offsets that have no message of their own any more: dropped, quarantined, unreadable
+ *     archive      batches that are settled and kept, with the time
+ *     quarantine   messages set aside, with the reason
+ *     idempotency  keys of accepted requests, with the answer that was given
+ *     position     how far each input has come
+ *     finding      what was found damaged, and what was done about it
+ *
+ * `start_bytes` of a batch counts the bytes of its lane before it, from the lane's first day on. `checksum` covers
+ * a row's own values and data; `sums` holds one checksum per record, by which the good records of a damaged batch
+ * are told from the bad ones.
+ */
+import type Database from 'better-sqlite3';
+
+/** Raised with every change of the tables. A step in `MIGRATIONS` leads from each older version to the next. */
+export const SCHEMA_VERSION = 1;
+
+/** Marks the file as ours in the header, where `file` and SQLite's own tools show it: "MQNC". */
+export const APPLICATION_ID = 0x4d514e43;
+
+export const PAGE_SIZE_BYTES = 4096;
+
+const TABLES = `
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE lane (
+  lane INTEGER PRIMARY KEY,
+  name TEXT NOT NULL,
+  next_offset INTEGER NOT NULL,
+  next_bytes INTEGER NOT NULL,
+  first_unsettled INTEGER NOT NULL,
+  bound_offset INTEGER NOT NULL,
+  settled TEXT NOT NULL,
+  first_archived INTEGER NOT NULL,
+  archived_to INTEGER NOT NULL,
+  checksum INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE session (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  broker TEXT,
+  client_id TEXT,
+  received TEXT NOT NULL,
+  checksum INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE batch (
+  key INTEGER PRIMARY KEY,
+  count INTEGER NOT NULL,
+  start_bytes INTEGER NOT NULL,
+  accepted_at_ms INTEGER NOT NULL,
+  checksum INTEGER NOT NULL,
+  sums BLOB NOT NULL,
+  data BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE hole (key INTEGER PRIMARY KEY, count INTEGER NOT NULL, size_bytes INTEGER NOT NULL) STRICT;
+
+CREATE TABLE archive (key INTEGER PRIMARY KEY, settled_at_ms INTEGER NOT NULL) STRICT;
+
+CREATE TABLE quarantine (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  lane INTEGER NOT NULL,
+  "offset" INTEGER,
+  origin_key INTEGER,
+  count INTEGER NOT NULL,
+  accepted_at_ms INTEGER NOT NULL,
+  at_ms INTEGER NOT NULL,
+  code TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  record BLOB NOT NULL
+) STRICT;
+CREATE INDEX quarantine_code ON quarantine (code);
+CREATE INDEX quarantine_at ON quarantine (at_ms);
+
+CREATE TABLE idempotency (
+  key TEXT PRIMARY KEY,
+  content_hash TEXT NOT NULL,
+  answer TEXT NOT NULL,
+  expires_at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_expiry ON idempotency (expires_at_ms);
+
+CREATE TABLE position (source TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE finding (
+  id INTEGER PRIMARY KEY,
+  at_ms INTEGER NOT NULL,
+  code TEXT NOT NULL,
+  message TEXT NOT NULL
+) STRICT;
+`;
+
+/** `MIGRATIONS[n]` leads from version n + 1 to n + 2. */
+const MIGRATIONS: readonly string[] = [];
+
+/** What a file that is about to be opened holds. */
+export type SchemaState = 'empty' | 'ours' | 'newer' | 'foreign';
+
+/** Reads the first page only. Throws SQLite's error when the file is damaged or no database. */
+export function inspectSchema(db: Database.Database): SchemaState {
+  const version = db.pragma('user_version', { simple: true }) as number;
+  const applicationId = db.pragma('application_id', { simple: true }) as number;
+  if (version === 0 && applicationId === 0) {
+    const count = db.prepare<[], number>('SELECT count(*) FROM sqlite_schema').pluck().get();
+    return count === 0 ? 'empty' : 'foreign';
+  }
+  if (applicationId !== APPLICATION_ID) return 'foreign';
+  return version > SCHEMA_VERSION ? 'newer' : 'ours';
+}
+
+/** Makes the tables of a new file; inside a transaction, with the first rows. */
+export function createSchema(db: Database.Database, cacheId: string): void {
+  db.exec(TABLES);
+  db.prepare("INSERT INTO meta (key, value) VALUES ('cacheId', ?)").run(cacheId);
+  db.pragma(`application_id = ${APPLICATION_ID}`);
+  db.pragma(`user_version = ${SCHEMA_VERSION}`);
+}
+
+/** Brings an older file to this version, each step in its own transaction. */
+export function migrateSchema(db: Database.Database): void {
+  for (;;) {
+    const version = db.pragma('user_version', { simple: true }) as number;
+    const step = MIGRATIONS[version - 1];
+    if (step === undefined) return;
+    db.transaction(() => {
+      db.exec(step);
+      db.pragma(`user_version = ${version + 1}`);
+    }).immediate();
+  }
+}

@@ -1,0 +1,333 @@
+/**
+ * The store on SQLite: one file per connector, write-ahead log, every commit synced.
+ *
+ * - One call of `execute` is one transaction. Requests change cursors in memory and tables; at the end the cursors are
+ *   written and everything is committed. On any error all of it is rolled back, the cursors included.
+ * - What a crash leaves is the last commit: SQLite finds it in the log when the file is opened. No start-up work depends
+ *   on the backlog.
+ * - Memory does not depend on the backlog either: three lanes' cursors, the ranges within a session's window, and
+ *   SQLite's page cache.
+ * - Limits: rows of about 1 MiB (batch-table.ts), the files under `maxSize` (room.ts), 100 findings (finding-table.ts).
+ * - Damage: a batch whose checksum fails is taken apart when it is read (damage.ts); a file that SQLite cannot read is
+ *   rebuilt from what it can (salvage.ts). Both are reported, and nothing is deleted.
+ */
+import { NorthError, systemCode } from '../core/error.js';
+import { type Lane, laneIndex } from '../core/lane.js';
+import { appendMessages } from './append.js';
+import { batchChecksum } from './batch-table.js';
+import { BatchWriter } from './batch-writer.js';
+import { cachePath, inspectFile, openFile, prepareFile } from './cache-file.js';
+import { isolateDamage } from './damage.js';
+import { type LaneState, laneStart } from './lane-table.js';
+import { listMessages } from './listing.js';
+import { removeQuarantined, retryQuarantined } from './quarantine-work.js';
+import { isSweepDue, sweep } from './retention.js';
+import { Room, reserveSizeBytes } from './room.js';
+import { type KnownState, salvageFile } from './salvage.js';
+import { PAGE_SIZE_BYTES } from './schema.js';
+import { applySave } from './settlement.js';
+import { readStatus } from './status.js';
+import type {
+  Batch,
+  CacheFinding,
+  ListPage,
+  ListQuery,
+  SessionIdentity,
+  SessionProgress,
+  Store,
+  StoreLimits,
+  StoreReply,
+  StoreRequest,
+  StoreStatus,
+  SweptReply,
+} from './store.js';
+import { isDamage, isDiskFull, storeError } from './store-error.js';
+import { Tables } from './tables.js';
+
+export interface SqliteStoreOptions {
+  /** The connector's own folder; it is made when it is missing. */
+  folder: string;
+  limits: StoreLimits;
+  /** For the time of findings, which are not made by a request. */
+  wallMs?: () => number;
+}
+
+/** The log is carried over into the file at this part of the reserve, at the latest when a commit finds it so long. */
+const WAL_PART_OF_RESERVE = 4;
+
+/** Cursors, tree and free list: the pages that a commit writes besides those of the messages. */
+const COMMIT_OVERHEAD_BYTES = 6 * PAGE_SIZE_BYTES;
+
+const NOTHING_SWEPT: SweptReply = { kind: 'swept', archivedCount: 0, quarantinedCount: 0, isUnfinished: false };
+
+/** An almost empty file that is larger gives its room back to the disk. */
+const SHRUNK_ABOVE_BYTES = 64 * 1024 * 1024;
+const SHRUNK_USED_MAX_BYTES = 8 * 1024 * 1024;
+
+/** Opens or makes the cache in a folder. Throws CACHE_NEWER, CACHE_DISK_FULL, CACHE_FAILED. */
+export function openSqliteStore(options: SqliteStoreOptions): SqliteStore {
+  const wallMs = options.wallMs ?? Date.now;
+  const path = cachePath(options.folder);
+  try {
+    const findings: CacheFinding[] = [];
+    const state = inspectFile(options.folder, findings, wallMs());
+    if (state === 'damaged') findings.push(...salvageFile(options.folder, wallMs(), 'cache.db cannot be read.'));
+    let tables: Tables;
+    try {
+      tables = openTables(options.folder);
+    } catch (error) {
+      if (!isDamage(error) || state !== 'ready') throw error;
+      findings.push(...salvageFile(options.folder, wallMs(), damageText(error)));
+      tables = openTables(options.folder);
+    }
+    return new SqliteStore(tables, options.folder, options.limits, wallMs, findings);
+  } catch (error) {
+    throw storeError(error, path);
+  }
+}
+
+function openTables(folder: string): Tables {
+  const db = openFile(cachePath(folder));
+  try {
+    prepareFile(db);
+    return new Tables(db);
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+function damageText(error: unknown): string {
+  return `cache.db is damaged: ${error instanceof Error ? error.message : String(error)}.`;
+}
+
+export class SqliteStore implements Store {
+  #tables: Tables;
+  #writer: BatchWriter;
+  #room: Room;
+  readonly #folder: string;
+  readonly #wallMs: () => number;
+  /** About how many bytes commits have put into the log since it was last carried over. */
+  #walBytes = 0;
+  #walLimitBytes = 0;
+  #isClosed = false;
+
+  constructor(
+    tables: Tables,
+    folder: string,
+    limits: StoreLimits,
+    wallMs: () => number,
+    findings: readonly CacheFinding[],
+  ) {
+    this.#tables = tables;
+    this.#writer = new BatchWriter(tables);
+    this.#room = new Room(tables, limits, 0);
+    this.#folder = folder;
+    this.#wallMs = wallMs;
+    this.#applyLimits();
+    this.#report(findings);
+  }
+
+  get cacheId(): string {
+    return this.#tables.cacheId;
+  }
+
+  execute(requests: readonly StoreRequest[]): StoreReply[] {
+    return this.#guard(() => {
+      const { limits } = this.#room;
+      const isIdle = requests.every((one) => one.kind === 'sweep' && !isSweepDue(this.#tables, limits, one.atMs));
+      const replies = isIdle
+        ? requests.map(() => NOTHING_SWEPT)
+        : this.#transact(() => requests.map((request) => this.#executeOne(request)));
+      if (requests.some((one) => one.kind === 'sweep')) this.#shrink();
+      return replies;
+    });
+  }
+
+  read(lane: Lane, fromOffset: number, sizeBytesMax: number): Batch[] {
+    return this.#guard(() => {
+      const state = this.#tables.lanes.of(lane);
+      const batches: Batch[] = [];
+      let end = Math.max(fromOffset, state.firstUnsettled);
+      let leftBytes = sizeBytesMax;
+      for (;;) {
+        const damagedKey = this.#readIntact(lane, end, leftBytes, batches);
+        const last = batches.at(-1);
+        if (last !== undefined) end = last.firstOffset + last.count;
+        if (damagedKey === undefined) break;
+        this.#isolate(damagedKey);
+        leftBytes = batches.reduce((left, batch) => left - batch.data.length, sizeBytesMax);
+      }
+      if (batches.length > 0) state.lentTo = Math.max(state.lentTo, end);
+      return batches;
+    });
+  }
+
+  progress(): SessionProgress {
+    const [command, alert, telemetry] = this.#tables.lanes.states;
+    const progressOf = ({ firstUnsettled, boundOffset, settled }: LaneState) => ({
+      firstUnsettled,
+      boundOffset,
+      settled,
+    });
+    return {
+      lanes: { command: progressOf(command), alert: progressOf(alert), telemetry: progressOf(telemetry) },
+      received: this.#tables.session.received,
+    };
+  }
+
+  identity(): SessionIdentity | undefined {
+    return this.#tables.session.identity;
+  }
+
+  position(source: string): string | undefined {
+    return this.#guard(() => this.#tables.position(source));
+  }
+
+  list(query: ListQuery): ListPage {
+    return this.#guard(() => listMessages(this.#tables, this.#room.limits, query));
+  }
+
+  status(): StoreStatus {
+    return this.#guard(() => readStatus(this.#tables, this.#room.limits, this.#room.evictedCount));
+  }
+
+  setLimits(limits: StoreLimits): void {
+    this.#room.limits = limits;
+    this.#guard(() => this.#applyLimits());
+  }
+
+  /** Carries the log over when it is half as long as it may get. Done while nobody waits, it spares a commit from it. */
+  tend(): void {
+    if (this.#walBytes < this.#walLimitBytes / 2) return;
+    this.#guard(() => this.#tables.db.pragma('wal_checkpoint(PASSIVE)'));
+    this.#walBytes = 0;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    // The last connection that closes carries the log over and removes it.
+    if (this.#tables.db.open) this.#tables.db.close();
+  }
+
+  #executeOne(request: StoreRequest): StoreReply {
+    switch (request.kind) {
+      case 'append':
+        return appendMessages(this.#tables, this.#writer, this.#room, request);
+      case 'save':
+        applySave(this.#tables, request, this.#room.limits.archiveEnabled);
+        return { kind: 'saved' };
+      case 'retry':
+        return retryQuarantined(this.#tables, this.#writer, request);
+      case 'remove':
+        return removeQuarantined(this.#tables, request);
+      case 'sweep':
+        return sweep(this.#tables, this.#room.limits, request.atMs);
+    }
+  }
+
+  #transact<T>(work: () => T): T {
+    try {
+      const result = this.#tables.transact(() => {
+        this.#room.begin();
+        const done = work();
+        this.#writer.flush();
+        return done;
+      });
+      this.#walBytes += this.#room.pendingBytes + COMMIT_OVERHEAD_BYTES;
+      return result;
+    } catch (error) {
+      this.#writer.discard();
+      this.#room.rolledBack();
+      throw error;
+    }
+  }
+
+  /** Adds to `batches` what can be read, up to a damaged row, whose key is given. */
+  #readIntact(lane: Lane, fromOffset: number, sizeBytesMax: number, batches: Batch[]): number | undefined {
+    const first = this.#tables.batches.holderOrNext(laneIndex(lane), fromOffset);
+    if (first === undefined) return undefined;
+    const start = laneStart(laneIndex(lane));
+    // One batch is given whatever its size, or a large one would stop its lane.
+    const forced = batches.length === 0 ? first.key : undefined;
+    const rows = this.#tables.batches.read(first.key, first.startBytes + sizeBytesMax, forced);
+    for (const [key, count, startBytes, acceptedAtMs, checksum, data] of rows) {
+      if (data === null) return undefined;
+      if (checksum !== batchChecksum(key, count, startBytes, acceptedAtMs, data)) return key;
+      batches.push({ lane, firstOffset: key - start, count, acceptedAtMs, data });
+    }
+    return undefined;
+  }
+
+  /** Puts the unreadable messages of a batch aside, so that the others can be read. */
+  #isolate(key: number): void {
+    this.#transact(() => {
+      const row = this.#tables.batches.load(key);
+      if (row === undefined) throw new NorthError('CACHE_DAMAGED', 'A batch that was just read is gone.');
+      const atMs = Math.trunc(this.#wallMs());
+      const message = isolateDamage(this.#tables, row, atMs);
+      this.#tables.findings.add({ atMs, code: 'MESSAGE_UNREADABLE', message });
+    });
+  }
+
+  #report(findings: readonly CacheFinding[]): void {
+    if (findings.length === 0) return;
+    this.#transact(() => {
+      for (const finding of findings) this.#tables.findings.add(finding);
+    });
+  }
+
+  #applyLimits(): void {
+    this.#walLimitBytes = Math.floor(reserveSizeBytes(this.#room.limits) / WAL_PART_OF_RESERVE);
+    const { db } = this.#tables;
+    db.pragma(`wal_autocheckpoint = ${Math.max(1, Math.floor(this.#walLimitBytes / PAGE_SIZE_BYTES))}`);
+    db.pragma(`journal_size_limit = ${this.#walLimitBytes}`);
+  }
+
+  #shrink(): void {
+    const tables = this.#tables;
+    if (tables.freeSizeBytes() < SHRUNK_ABOVE_BYTES || tables.usedSizeBytes() > SHRUNK_USED_MAX_BYTES) return;
+    try {
+      tables.db.exec('VACUUM');
+      tables.db.pragma('wal_checkpoint(TRUNCATE)');
+    } catch (error) {
+      // It needs some room itself, and nobody else in the file; the next sweep tries again.
+      if (!isDiskFull(error) && systemCode(error) !== 'SQLITE_BUSY') throw error;
+    }
+  }
+
+  /** Rebuilds the file when SQLite finds it damaged, and tries once more; gives every other error its code. */
+  #guard<T>(work: () => T): T {
+    if (this.#isClosed) throw new NorthError('CACHE_CLOSED', 'The cache is closed.');
+    try {
+      try {
+        // A rebuild that failed, on a full disk for example, leaves it closed.
+        if (!this.#tables.db.open) this.#reopen([]);
+        return work();
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        this.#rebuild(error);
+        return work();
+      }
+    } catch (error) {
+      throw storeError(error, cachePath(this.#folder));
+    }
+  }
+
+  #rebuild(cause: unknown): void {
+    const { cacheId, lanes, session, db } = this.#tables;
+    db.close();
+    const known: KnownState = { cacheId, lanes: lanes.snapshot(), session: session.snapshot() };
+    this.#reopen(salvageFile(this.#folder, this.#wallMs(), damageText(cause), known));
+  }
+
+  #reopen(findings: readonly CacheFinding[]): void {
+    const lent = this.#tables.lanes.states.map((state) => state.lentTo);
+    this.#tables = openTables(this.#folder);
+    for (const state of this.#tables.lanes.states) state.lentTo = lent[state.index]!;
+    this.#writer = new BatchWriter(this.#tables);
+    this.#room = new Room(this.#tables, this.#room.limits, this.#room.evictedCount);
+    this.#applyLimits();
+    this.#report(findings);
+  }
+}

@@ -1,0 +1,273 @@
+/**
+ * Joins a session with a socket, and keeps it joined: dials, reports, waits, dials again. One dial at a time.
+ *
+ * The link is where the pure session meets the world: it owns the transport, the timers and the cache's callbacks, and
+ * translates between them and the session's port.
+ */
+import type { Cache } from '../cache/cache.js';
+import type { Clock } from '../core/clock.js';
+import { NorthError } from '../core/error.js';
+import type { Lane } from '../core/lane.js';
+import type { SessionSave, StoredSession } from '../session/ledger.js';
+import { Session, type SessionEvent, type SessionOptions } from '../session/session.js';
+import type { OpenedInfo, Transport, TransportEvents } from '../transport/transport.js';
+import type { ConnectionGrant, LinkState } from './link-state.js';
+import type { Attempt, Reconnect } from './reconnect.js';
+
+const READ_RETRY_MS = 1000;
+/** How long a DISCONNECT may take to leave before the socket is destroyed. */
+const FAREWELL_MS = 1000;
+
+export interface LinkOptions {
+  session: SessionOptions;
+  stored: StoredSession;
+  cache: Cache;
+  reconnect: Reconnect;
+  connectTimeoutMs: number;
+  openTransport: (attempt: Attempt, events: TransportEvents) => Transport;
+  clock: Clock;
+  events: LinkEvents;
+}
+
+export interface LinkEvents {
+  state(state: LinkState): void;
+  granted(grant: ConnectionGrant): void;
+  /** A dial failed, or a connection was lost; the next dial is at `nextAtMs` of the monotonic clock. */
+  ended(error: NorthError, wasUp: boolean, nextAtMs: number): void;
+  session(event: Exclude<SessionEvent, { kind: 'state' | 'granted' | 'ended' }>): void;
+}
+
+export class Link {
+  readonly session: Session;
+  state: LinkState = { name: 'stopped' };
+  readonly #options: LinkOptions;
+  readonly #clock: Clock;
+  #transport: Transport | undefined;
+  #attempt: Attempt | undefined;
+  #opened: OpenedInfo | undefined;
+  #wasUp = false;
+  #isStarted = false;
+  #cancelDial: (() => void) | undefined;
+  #cancelTimeout: (() => void) | undefined;
+  #cancelTick: (() => void) | undefined;
+  #tickAtMs = Number.POSITIVE_INFINITY;
+  #whenEnded: (() => void)[] = [];
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.session = new Session(options.session, options.stored, {
+      write: (bytes) => this.#transport?.write(bytes) ?? false,
+      close: (graceful) => this.#close(graceful),
+      wakeAt: (timeMs) => this.#wakeAt(timeMs),
+      read: (lane, fromOffset, sizeBytesMax) => this.#read(lane, fromOffset, sizeBytesMax),
+      save: (save) => this.#save(save),
+      report: (event) => this.#report(event),
+    });
+  }
+
+  start(): void {
+    if (this.#isStarted) return;
+    this.#isStarted = true;
+    if (this.#transport === undefined) this.#dial();
+  }
+
+  /**
+   * Sends what is in flight to its end, disconnects and stores exact bounds; what is not acknowledged within the
+   * deadline is sent again by the next start.
+   */
+  async stop(deadlineMs: number): Promise<void> {
+    this.#isStarted = false;
+    this.#cancelDial?.();
+    this.#cancelDial = undefined;
+    const { session } = this;
+    if (this.#transport !== undefined) {
+      if (session.state === 'offline') this.#abandon();
+      else {
+        const cancel = this.#clock.schedule(deadlineMs, () => session.close(this.#now(), this.#clock.wallMs()));
+        const ended = new Promise<void>((resolve) => this.#whenEnded.push(resolve));
+        session.drain(this.#now(), this.#clock.wallMs());
+        await ended;
+        cancel();
+      }
+    }
+    this.#setState({ name: 'stopped' });
+    await this.#settleAccounts();
+    this.#cancelTick?.();
+    this.#cancelTick = undefined;
+    this.#tickAtMs = Number.POSITIVE_INFINITY;
+  }
+
+  offered(lane: Lane, end: number): void {
+    this.session.offered(lane, end, this.#now(), this.#clock.wallMs());
+  }
+
+  #now(): number {
+    return this.#clock.monotonicMs();
+  }
+
+  #dial(): void {
+    const attempt = this.#options.reconnect.begin(this.#now());
+    this.#attempt = attempt;
+    this.#opened = undefined;
+    this.#wasUp = false;
+    this.#setState({ name: 'dialing', broker: attempt.broker.display });
+    const timeoutMs = this.#options.connectTimeoutMs;
+    this.#cancelTimeout = this.#clock.schedule(timeoutMs, () => this.#timeOut(timeoutMs));
+    let transport: Transport | undefined;
+    // A transport that was given up says nothing more, so that `transport` need not be compared for its own events.
+    transport = this.#options.openTransport(attempt, {
+      opened: (info) => {
+        this.#opened = info;
+        this.#setState({ name: 'handshaking', broker: attempt.broker.display });
+        this.session.connected(sessionBroker(attempt), attempt.protocolVersion, this.#now());
+      },
+      received: (bytes) => this.session.received(bytes, this.#now(), this.#clock.wallMs()),
+      drained: () => this.session.drained(this.#now(), this.#clock.wallMs()),
+      closed: (error) => this.#closed(transport, error),
+    });
+    this.#transport = transport;
+  }
+
+  #timeOut(timeoutMs: number): void {
+    this.#cancelTimeout = undefined;
+    const phase =
+      this.session.state === 'offline' ? 'no connection came to be' : 'the connection is open, but no CONNACK came';
+    const text = `The broker did not answer within ${timeoutMs} ms: ${phase}.`;
+    const transport = this.#transport;
+    transport?.destroy();
+    this.#closed(transport, new NorthError('BROKER_TIMEOUT', text));
+  }
+
+  #closed(transport: Transport | undefined, error: NorthError | undefined): void {
+    if (transport !== this.#transport) return;
+    this.#transport = undefined;
+    this.#cancelTimeout?.();
+    this.#cancelTimeout = undefined;
+    if (this.session.state === 'offline') {
+      this.#ended(error ?? new NorthError('BROKER_CLOSED', 'The broker closed the connection at once.'));
+    } else this.session.disconnected(error, this.#now(), this.#clock.wallMs());
+  }
+
+  #close(graceful: boolean): void {
+    const transport = this.#transport;
+    if (transport === undefined) return;
+    if (graceful) {
+      transport.end();
+      const cancel = this.#clock.schedule(FAREWELL_MS, () => {
+        transport.destroy();
+        this.#closed(transport, undefined);
+      });
+      this.#whenEnded.push(cancel);
+      return;
+    }
+    transport.destroy();
+    // The session is in the middle of a turn here and is told afterwards.
+    queueMicrotask(() => this.#closed(transport, undefined));
+  }
+
+  #abandon(): void {
+    this.#transport?.destroy();
+    this.#transport = undefined;
+    this.#cancelTimeout?.();
+    this.#cancelTimeout = undefined;
+  }
+
+  /** An attempt or a connection is over; `error` is undefined when we ended it on purpose. */
+  #ended(error: NorthError | undefined): void {
+    const attempt = this.#attempt;
+    for (const tell of this.#whenEnded.splice(0)) tell();
+    if (!this.#isStarted || attempt === undefined) return;
+    const cause = error ?? new NorthError('CONNECTION_LOST', 'The connection was ended.');
+    const nowMs = this.#now();
+    const { reconnect } = this.#options;
+    const nextAtMs = this.#wasUp ? reconnect.lost(cause.code, nowMs) : reconnect.failed(attempt, cause.code, nowMs);
+    this.#setState({ name: 'waiting', broker: attempt.broker.display, error: cause, nextAtMs });
+    this.#options.events.ended(cause, this.#wasUp, nextAtMs);
+    this.#cancelDial = this.#clock.schedule(nextAtMs - nowMs, () => {
+      this.#cancelDial = undefined;
+      this.#dial();
+    });
+  }
+
+  #report(event: SessionEvent): void {
+    const attempt = this.#attempt;
+    switch (event.kind) {
+      case 'state':
+        if (event.state === 'recovering' || event.state === 'online' || event.state === 'draining') {
+          this.#setState({ name: event.state, broker: attempt?.broker.display ?? '' });
+        }
+        return;
+      case 'granted':
+        if (attempt === undefined) return;
+        this.#wasUp = true;
+        this.#cancelTimeout?.();
+        this.#cancelTimeout = undefined;
+        this.#options.reconnect.succeeded(attempt);
+        this.#options.events.granted({ ...event, attempt, opened: this.#opened });
+        return;
+      case 'ended':
+        this.#ended(event.error);
+        return;
+      default:
+        this.#options.events.session(event);
+    }
+  }
+
+  #setState(state: LinkState): void {
+    this.state = state;
+    this.#options.events.state(state);
+  }
+
+  #wakeAt(timeMs: number | undefined): void {
+    // A tick too early does no harm, so that a timer is only replaced by an earlier one.
+    if (timeMs === undefined || timeMs >= this.#tickAtMs) return;
+    this.#cancelTick?.();
+    this.#tickAtMs = timeMs;
+    this.#cancelTick = this.#clock.schedule(Math.max(0, timeMs - this.#now()), () => {
+      this.#cancelTick = undefined;
+      this.#tickAtMs = Number.POSITIVE_INFINITY;
+      this.session.tick(this.#now(), this.#clock.wallMs());
+    });
+  }
+
+  #read(lane: Lane, fromOffset: number, sizeBytesMax: number): void {
+    this.#options.cache.read(lane, fromOffset, sizeBytesMax, (error, batches) => {
+      if (error === undefined) {
+        this.session.supply(lane, fromOffset, batches, this.#now(), this.#clock.wallMs());
+        return;
+      }
+      this.session.readFailed(lane, fromOffset);
+      this.#wakeAt(this.#now() + READ_RETRY_MS);
+    });
+  }
+
+  #save(save: SessionSave): void {
+    this.#options.cache.save({ ...save, atMs: this.#clock.wallMs() }, (error) => {
+      this.session.saved(error === undefined, this.#now(), this.#clock.wallMs());
+      if (!this.session.hasUnsaved) for (const tell of this.#whenSaved.splice(0)) tell();
+    });
+  }
+
+  #whenSaved: (() => void)[] = [];
+
+  /** Resolves when nothing lags behind, or when storing fails: what is not stored is sent again by the next start. */
+  async #settleAccounts(): Promise<void> {
+    this.session.settleAccounts(this.#now());
+    if (!this.session.hasUnsaved) return;
+    await new Promise<void>((resolve) => {
+      const cancel = this.#clock.schedule(SETTLE_DEADLINE_MS, resolve);
+      this.#whenSaved.push(() => {
+        cancel();
+        resolve();
+      });
+    });
+  }
+}
+
+const SETTLE_DEADLINE_MS = 5000;
+
+/** Names the broker whose memory the session is in. The version does not belong to it: brokers keep a session over it. */
+function sessionBroker(attempt: Attempt): string {
+  return `${attempt.broker.host}:${attempt.broker.port}${attempt.broker.path}`;
+}

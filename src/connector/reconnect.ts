@@ -1,0 +1,104 @@
+/**
+ * When to dial which broker next. One attempt is a walk through the list of brokers; attempts are a period apart,
+ * measured from the beginning of one to the beginning of the next, for ever.
+ */
+import type { BrokerUrl } from '../config/broker-url.js';
+import type { ErrorCode } from '../core/error-codes.js';
+
+const GROWTH = 1.6;
+
+/** Who took our client id would be thrown out by us, and throw us out in turn: at least so long we leave it alone. */
+const TAKEOVER_PAUSE_LEAST_MS = 30_000;
+
+export interface ReconnectOptions {
+  brokers: readonly BrokerUrl[];
+  protocolVersion: 'auto' | '5' | '3.1.1';
+  reconnectPeriodMs: number;
+  /** When larger, the period grows up to this, with jitter. */
+  reconnectPeriodMaxMs: number;
+}
+
+export interface Attempt {
+  broker: BrokerUrl;
+  protocolVersion: 4 | 5;
+}
+
+export class Reconnect {
+  readonly #options: ReconnectOptions;
+  readonly #random: () => number;
+  readonly #versions = new Map<string, 4 | 5>();
+  #brokerIndex = 0;
+  #triesOldVersion = false;
+  #attemptStartMs: number | undefined;
+  /** Attempts since the last connection that was accepted. */
+  failures = 0;
+
+  constructor(options: ReconnectOptions, random: () => number) {
+    this.#options = options;
+    this.#random = random;
+  }
+
+  /** The dial that is due now. */
+  begin(nowMs: number): Attempt {
+    if (this.#brokerIndex === 0 && !this.#triesOldVersion) this.#attemptStartMs = nowMs;
+    const broker = this.#options.brokers[this.#brokerIndex]!;
+    return { broker, protocolVersion: this.#triesOldVersion ? 4 : this.#versionOf(broker) };
+  }
+
+  #versionOf(broker: BrokerUrl): 4 | 5 {
+    if (this.#options.protocolVersion === '3.1.1') return 4;
+    if (this.#options.protocolVersion === '5') return 5;
+    return this.#versions.get(broker.display) ?? 5;
+  }
+
+  /** The broker has accepted us. */
+  succeeded(attempt: Attempt): void {
+    this.#versions.set(attempt.broker.display, attempt.protocolVersion);
+    this.#brokerIndex = 0;
+    this.#triesOldVersion = false;
+    this.failures = 0;
+  }
+
+  /** The dial failed before the broker had accepted us. Gives the time of the next one. */
+  failed(attempt: Attempt, code: ErrorCode, nowMs: number): number {
+    if (this.#fallsBack(attempt, code)) {
+      this.#triesOldVersion = true;
+      return nowMs;
+    }
+    this.#triesOldVersion = false;
+    this.#brokerIndex++;
+    if (this.#brokerIndex < this.#options.brokers.length) return nowMs;
+    this.#brokerIndex = 0;
+    this.failures++;
+    return this.#nextAttemptMs(code, nowMs);
+  }
+
+  /** A connection that had been accepted was lost. Gives the time of the next dial. */
+  lost(code: ErrorCode | undefined, nowMs: number): number {
+    this.#brokerIndex = 0;
+    return this.#nextAttemptMs(code, nowMs);
+  }
+
+  /**
+   * A broker that does not know MQTT 5 says so with a return code, or closes, or answers what is no MQTT 5. Then the
+   * same broker is asked in the old version at once; when that is no better, the next attempt begins with 5 again.
+   */
+  #fallsBack(attempt: Attempt, code: ErrorCode): boolean {
+    if (this.#options.protocolVersion !== 'auto' || attempt.protocolVersion === 4) return false;
+    return (
+      code === 'BROKER_VERSION' || code === 'BROKER_CLOSED' || code === 'BROKER_NOT_MQTT' || code === 'BROKER_PROTOCOL'
+    );
+  }
+
+  #nextAttemptMs(code: ErrorCode | undefined, nowMs: number): number {
+    const { reconnectPeriodMs, reconnectPeriodMaxMs } = this.#options;
+    let periodMs = reconnectPeriodMs;
+    if (reconnectPeriodMaxMs > reconnectPeriodMs && this.failures > 1) {
+      const grownMs = Math.min(reconnectPeriodMaxMs, reconnectPeriodMs * GROWTH ** (this.failures - 1));
+      // Jitter keeps a thousand gateways from knocking at the same moment after a power cut.
+      periodMs = Math.max(reconnectPeriodMs, grownMs * (0.75 + this.#random() * 0.25));
+    }
+    if (code === 'CLIENT_ID_TAKEN') return nowMs + Math.max(TAKEOVER_PAUSE_LEAST_MS, periodMs * 3);
+    return Math.max(nowMs, (this.#attemptStartMs ?? nowMs) + periodMs);
+  }
+}

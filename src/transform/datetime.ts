@@ -1,0 +1,136 @@
+/**
+ * Times as content writes them, and as messages are to have them. An ISO time keeps all its decimals: what the
+ * calendar cannot hold (microseconds) is carried along as text.
+ */
+import { DateTime, type DateTimeOptions } from 'luxon';
+import type { DatetimeConfig } from '../config/transformers.js';
+import { NorthError } from '../core/error.js';
+import { isTimestamp, isUsualTimestamp } from './timestamp.js';
+
+/** Reads a time and writes it anew; undefined when it is no such time. */
+export type DatetimeConverter = (text: string) => string | undefined;
+
+interface Moment {
+  ms: number;
+  /** Decimals of the second behind the third. */
+  decimals: string;
+}
+
+/** The farthest that a date of JavaScript reaches from 1970. */
+const MS_MAX = 8.64e15;
+const DECIMAL_NUMBER = /^([+-]?)(\d+)(?:\.(\d+))?$/;
+const FINE_DECIMALS = /[.,]\d{3}(\d+)/;
+
+/** The converter for a configuration. Throws CONFIG_INVALID with the place of a format that cannot be read back. */
+export function compileDatetime(config: DatetimeConfig, place: string): DatetimeConverter {
+  const read = compileInput(config.input, `${place}.input.format`);
+  const write = compileOutput(config.output);
+  // Rows often come in groups of the same time.
+  let lastText: string | undefined;
+  let lastResult: string | undefined;
+  return (text) => {
+    if (text === lastText) return lastResult;
+    const moment = read(text.trim());
+    lastResult = moment === undefined ? undefined : write(moment);
+    lastText = text;
+    return lastResult;
+  };
+}
+
+/** True when what the converter writes is a number rather than a text. */
+export function isNumericOutput(config: DatetimeConfig): boolean {
+  return config.output.format === 'unix-seconds' || config.output.format === 'unix-ms';
+}
+
+function compileInput(config: DatetimeConfig['input'], place: string): (text: string) => Moment | undefined {
+  const options: DateTimeOptions = { zone: config.timezone, locale: config.locale };
+  switch (config.format) {
+    case 'iso':
+      return (text) => readIso(text, options);
+    case 'unix-seconds':
+      return (text) => readUnix(text, 3);
+    case 'unix-ms':
+      return (text) => readUnix(text, 0);
+    default:
+      return compileTokens(config.format, options, place);
+  }
+}
+
+function readIso(text: string, options: DateTimeOptions): Moment | undefined {
+  const isUsual = isUsualTimestamp(text);
+  if (!isUsual && !isTimestamp(text)) return undefined;
+  const decimals = FINE_DECIMALS.exec(text)?.[1] ?? '';
+  if (isUsual) return { ms: Date.parse(text), decimals };
+  const time = DateTime.fromISO(text, options);
+  return isReal(time, DateTime.fromISO(text, { ...options, zone: 'UTC' }))
+    ? { ms: time.toMillis(), decimals }
+    : undefined;
+}
+
+/** @param places how many decimals of the text are milliseconds: 3 of seconds, none of milliseconds. */
+function readUnix(text: string, places: 0 | 3): Moment | undefined {
+  const match = DECIMAL_NUMBER.exec(text);
+  if (match === null) return undefined;
+  const [, sign, whole = '', decimals = ''] = match;
+  const magnitude = Number(whole + decimals.slice(0, places).padEnd(places, '0'));
+  const fine = decimals.slice(places);
+  // Before 1970 the decimals count backwards, so that they cannot be carried along; they are rounded there.
+  const ms = sign === '-' ? -Math.round(magnitude + Number(`0.${fine}`)) : magnitude;
+  return magnitude <= MS_MAX ? { ms, decimals: sign === '-' ? '' : fine } : undefined;
+}
+
+function compileTokens(format: string, options: DateTimeOptions, place: string): (text: string) => Moment | undefined {
+  checkFormat(format, options, place);
+  const parser = DateTime.buildFormatParser(format, options);
+  return (text) => {
+    const time = DateTime.fromFormatParser(text, parser, options);
+    if (!time.isValid) return undefined;
+    const inUtc = DateTime.fromFormatParser(text, parser, { ...options, zone: 'UTC' });
+    return isReal(time, inUtc) ? { ms: time.toMillis(), decimals: '' } : undefined;
+  };
+}
+
+/**
+ * False for a local time that the clocks skip when summer time begins: luxon would move it by an hour. A local time
+ * that there is twice is the first of the two.
+ *
+ * @param inUtc the same text, read as if it were UTC.
+ */
+function isReal(time: DateTime, inUtc: DateTime): boolean {
+  if (!time.isValid) return false;
+  // Where the text names its own offset, both are the same moment.
+  return inUtc.toMillis() === time.toMillis() || (time.hour === inUtc.hour && time.minute === inUtc.minute);
+}
+
+/** A format is good when it can be read and tells the day: a time of day alone would silently become one of today. */
+function checkFormat(format: string, options: DateTimeOptions, place: string): void {
+  const sample = DateTime.fromObject({ year: 2001, month: 11, day: 22, hour: 13, minute: 14, second: 15 }, options);
+  const text = sample.toFormat(format);
+  const back = DateTime.fromFormat(text, format, options);
+  if (back.isValid && back.setZone(sample.zone).toISODate() === '2001-11-22') return;
+  const problem = back.isValid ? 'it does not tell year, month and day' : `it cannot be read back from "${text}"`;
+  throw new NorthError('CONFIG_INVALID', `The date format ${JSON.stringify(format)} is not usable: ${problem}.`, {
+    place,
+    remedy: 'Use iso, unix-seconds, unix-ms, or tokens such as "dd/MM/yyyy HH:mm:ss" and quotes around other letters.',
+  });
+}
+
+function compileOutput(config: DatetimeConfig['output']): (moment: Moment) => string {
+  const options: DateTimeOptions = { zone: config.timezone, locale: config.locale };
+  switch (config.format) {
+    case 'iso-utc':
+      return ({ ms, decimals }) => withDecimals(new Date(ms).toISOString(), decimals);
+    case 'iso':
+      return ({ ms, decimals }) => withDecimals(DateTime.fromMillis(ms, options).toISO() ?? '', decimals);
+    case 'unix-seconds':
+      return ({ ms }) => String(ms / 1000);
+    case 'unix-ms':
+      return ({ ms }) => String(ms);
+    default:
+      return ({ ms }) => DateTime.fromMillis(ms, options).toFormat(config.format);
+  }
+}
+
+function withDecimals(iso: string, decimals: string): string {
+  return decimals === '' ? iso : iso.replace(/\.\d{3}/, (thousandths) => thousandths + decimals);
+}
