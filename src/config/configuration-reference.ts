@@ -149,7 +149,8 @@ function valuesOf(property: Shape, place: string): string {
     return `list of ${valuesOf(property.items, place)}`;
   }
   const variants = alternativesOf(property);
-  if (variants.some((variant) => variant.properties !== undefined)) return `section: [\`${place}\`](${anchorOf(place)})`;
+  if (variants.some((variant) => variant.properties !== undefined))
+    return `section: [\`${place}\`](${anchorOf(place)})`;
   const quantity = variants.find((variant) => variant['x-unit'] !== undefined);
   const words = variants.filter((variant) => variant !== quantity && !isTextOf(variant, quantity)).map(wordOf);
   return [...new Set([...words, ...(quantity === undefined ? [] : [quantityOf(quantity)])])].join(' or ');

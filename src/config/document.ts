@@ -2,12 +2,26 @@
  * The text of a configuration as a document: its plain value, its syntax problems, and where each part of it stands.
  * JSON is read by the same parser, because YAML contains it.
  */
-import { type Document, isAlias, isMap, isNode, isPair, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isPair,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  visit,
+} from 'yaml';
 import type { Finding, Place } from './problem.js';
 import type { Path } from './shape.js';
 
 /** A larger file is no configuration, and would only take memory. */
 export const CONFIG_SIZE_MAX_BYTES = 16 * 1024 ** 2;
+
+/** Aliases of aliases may stand for more text than memory holds. */
+const ALIAS_COUNT_MAX = 100;
 
 export interface ConfigDocument {
   document: Document.Parsed;
@@ -18,7 +32,7 @@ export interface ConfigDocument {
   placeOf(path: Path, isAtKey: boolean): Place;
 }
 
-/** Never throws, whatever the text is. */
+/** Throws for no text, whatever it is. */
 export function parseConfigText(text: string): ConfigDocument {
   const lines = new LineCounter();
   const findings: (Finding & { place: Place })[] = [];
@@ -26,17 +40,21 @@ export function parseConfigText(text: string): ConfigDocument {
     findings.push({ severity: 'error', code: 'CONFIG_SYNTAX', path: [], message, hint, place: placeAt(lines, offset) });
   };
 
-  let document: Document.Parsed;
+  let document = parseDocument('');
   let value: unknown;
   try {
-    document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, logLevel: 'silent' });
+    // With a log level below "error" the parser would pass over a second document.
+    document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, logLevel: 'error' });
     for (const error of document.errors) report(error.pos[0], ...describeSyntax(error.code));
-    if (document.errors.length === 0) value = document.toJS({ maxAliasCount: 100 });
+    const loose = document.errors.length === 0 ? looseAlias(document) : undefined;
+    if (loose !== undefined) report(startOf(loose) ?? 0, ...describeSyntax('BAD_ALIAS'));
+    if (findings.length === 0) value = document.toJS({ maxAliasCount: ALIAS_COUNT_MAX });
   } catch (error) {
     // A nesting of many thousand levels exhausts the stack, and aliases of aliases exceed their count.
-    const message = error instanceof RangeError ? 'is nested too deeply' : 'refers to itself or to too many aliases';
+    const isDeep = error instanceof RangeError;
+    if (!isDeep && !(error instanceof ReferenceError)) throw error;
+    const message = isDeep ? 'is nested too deeply' : 'refers to itself, or to too many aliases';
     report(0, message, 'Write it out plainly, without anchors (&) and aliases (*).');
-    document = parseDocument('');
   }
   return {
     document,
@@ -44,6 +62,19 @@ export function parseConfigText(text: string): ConfigDocument {
     findings,
     placeOf: (path, isAtKey) => placeAt(lines, offsetOf(document, path, isAtKey)),
   };
+}
+
+/** The first alias whose anchor does not exist. */
+function looseAlias(document: Document.Parsed): Node | undefined {
+  let loose: Node | undefined;
+  visit(document, {
+    Alias(_key, alias) {
+      if (alias.resolve(document) !== undefined) return undefined;
+      loose = alias;
+      return visit.BREAK;
+    },
+  });
+  return loose;
 }
 
 function placeAt(lines: LineCounter, offset: number): Place {

@@ -174,10 +174,14 @@ export class Link {
   }
 
   /** An attempt or a connection is over; `error` is undefined when we ended it on purpose. */
-  #ended(error: NorthError | undefined): void {
+  #ended(error: NorthError | undefined, redialsAtOnce = false): void {
     const attempt = this.#attempt;
     for (const tell of this.#whenEnded.splice(0)) tell();
     if (!this.#isStarted || attempt === undefined) return;
+    if (redialsAtOnce) {
+      this.#dial();
+      return;
+    }
     const cause = error ?? new NorthError('CONNECTION_LOST', 'The connection was ended.');
     const nowMs = this.#now();
     const { reconnect } = this.#options;
@@ -207,7 +211,7 @@ export class Link {
         this.#options.events.granted({ ...event, attempt, opened: this.#opened });
         return;
       case 'ended':
-        this.#ended(event.error);
+        this.#ended(event.error, event.redialsAtOnce);
         return;
       default:
         this.#options.events.session(event);

@@ -41,7 +41,7 @@ export function decodeProperties(bytes: Uint8Array): MessageProperties {
   };
   while (at < buffer.length) {
     const id = buffer[at++];
-    if (id === PAYLOAD_FORMAT_INDICATOR) properties.payloadIsText = buffer[at++] === 1;
+    if (id === PAYLOAD_FORMAT_INDICATOR) properties.payloadIsText = buffer.readUInt8(at++) === 1;
     else if (id === CONTENT_TYPE) properties.contentType = take().toString();
     else if (id === RESPONSE_TOPIC) properties.responseTopic = take().toString();
     else if (id === CORRELATION_DATA) properties.correlationData = take();

@@ -69,7 +69,8 @@ export class BatchBuilder {
 
   /**
    * Appends one message. The caller has checked the topic, and does not change the properties afterwards.
-   * Throws a RangeError when the record would exceed `RECORD_SIZE_MAX_BYTES`; the batch is then unchanged.
+   * Throws a RangeError when the record would exceed `RECORD_SIZE_MAX_BYTES` or one of its numbers its field; the
+   * batch is then unchanged.
    */
   push(message: Message, originKey?: number): void {
     const props = message.properties === undefined ? EMPTY : this.#encode(message.properties);
@@ -92,6 +93,7 @@ export class BatchBuilder {
     next += buffer.write(message.topic, next, topicSize, 'utf8');
     buffer.set(props, next);
     buffer.set(message.payload, next + props.length);
+    this.sizeBytes = at + size;
     this.count++;
   }
 
@@ -99,6 +101,7 @@ export class BatchBuilder {
   pushRecord(record: Uint8Array): void {
     const at = this.#reserve(record.length);
     this.#buffer.set(record, at);
+    this.sizeBytes = at + record.length;
     this.count++;
   }
 
@@ -115,6 +118,7 @@ export class BatchBuilder {
     return this.#encodedProperties;
   }
 
+  /** Makes room, and gives the position where the next record begins. */
   #reserve(size: number): number {
     const at = this.sizeBytes;
     const needed = at + size;
@@ -123,7 +127,6 @@ export class BatchBuilder {
       this.#buffer.copy(larger, 0, 0, at);
       this.#buffer = larger;
     }
-    this.sizeBytes = needed;
     return at;
   }
 }

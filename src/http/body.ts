@@ -6,9 +6,6 @@ import { formatSize } from '../config/units.js';
 import { errorText, NorthError } from '../core/error.js';
 import type { Share } from './budget.js';
 
-/** How long what is left of a refused body is thrown away before the connection is cut. */
-const LINGER_MS = 5000;
-
 export interface BodyOptions {
   /** After decompression. */
   sizeMaxBytes: number;
@@ -94,9 +91,9 @@ function collect(raw: IncomingMessage, stream: Readable, options: BodyOptions): 
  * After an answer that came before the body's end: goes on taking the rest for a while, so that the client gets to read
  * the answer instead of a reset, then cuts the connection, so that nobody can feed it for ever.
  */
-export function letGo(raw: IncomingMessage): void {
+export function letGo(raw: IncomingMessage, lingerMs: number): void {
   if (raw.complete || raw.destroyed) return;
-  const timer = setTimeout(() => raw.destroy(), LINGER_MS);
+  const timer = setTimeout(() => raw.destroy(), lingerMs);
   timer.unref();
   raw.once('end', () => clearTimeout(timer));
   raw.once('close', () => clearTimeout(timer));

@@ -33,6 +33,8 @@ export interface ConnectionTerms {
   window: Window;
   /** Undefined: no limit was announced. */
   packetSizeMaxBytes: number | undefined;
+  /** A message at QoS 2 waits when so many are in flight. */
+  qos2WindowMax: number;
 }
 
 export interface SenderCounts {
@@ -153,6 +155,7 @@ export class Sender {
         if (this.narrowedTo === undefined) terms.window.full();
         return true;
       }
+      if (ledger.inflight >= terms.qos2WindowMax && terms.encoder.qosOf(batch.data, cursor.recordAt) === 2) return true;
       if (!this.isWritable) return false;
       if (this.#turnSize >= TURN_SIZE_MAX_BYTES) {
         this.isTurnFull = true;

@@ -80,8 +80,11 @@ export interface SessionPort {
 export type SessionEvent =
   | { kind: 'state'; state: SessionState }
   | { kind: 'granted'; grant: ConnackGrant; protocolVersion: 4 | 5; isSessionLost: boolean }
-  /** The connection ended or never came to be; `error` is undefined when we ended it on purpose. */
-  | { kind: 'ended'; error: NorthError | undefined }
+  /**
+   * The connection ended or never came to be; `error` is undefined when we ended it on purpose. With `redialsAtOnce` the
+   * next one belongs to the same attempt.
+   */
+  | { kind: 'ended'; error: NorthError | undefined; redialsAtOnce: boolean }
   | { kind: 'quarantined'; lane: Lane; offset: number; code: ErrorCode; reason: string }
   | { kind: 'topicPaused'; topic: string; reason: string }
   | { kind: 'downgraded' }
@@ -112,6 +115,9 @@ export class Session {
   #blockedSinceMs: number | undefined;
   #error: NorthError | undefined;
   #mustStartClean = false;
+  #isWipe = false;
+  #isKnown = false;
+  #redialsAtOnce = false;
   #acknowledgedCount = 0;
   #turnAcknowledged = 0;
   #turnLatencySumMs = 0;
@@ -186,8 +192,13 @@ export class Session {
     });
     const { identity } = this.#ledger;
     const isOurs = identity?.broker === broker && identity.clientId === this.#options.clientId;
-    this.#cleanStart = !this.#options.persistent || !isOurs || this.#mustStartClean;
+    // A clean session of MQTT 3.1.1 ends with its connection, so that a lasting one begins without it; only what an
+    // unknown life has left behind is wiped out first, by a connection of its own [MQTT 3.1.1 §3.1.2.4].
+    this.#isWipe = this.#options.persistent && protocolVersion === 4 && this.#mustStartClean;
+    this.#cleanStart =
+      !this.#options.persistent || this.#isWipe || (protocolVersion === 5 && (!isOurs || this.#mustStartClean));
     this.#mustStartClean = false;
+    this.#isKnown = isOurs;
     this.#port.write(
       encodeConnect({
         protocolVersion,
@@ -242,7 +253,9 @@ export class Session {
     // Only the lagging settlements are left to store; nothing is sent before the next connection.
     this.#ledger.saveDue(nowMs);
     this.#wake();
-    this.#port.report({ kind: 'ended', error: isOnPurpose ? undefined : (reason ?? closedEarly) });
+    const redialsAtOnce = isOnPurpose && this.#redialsAtOnce;
+    this.#redialsAtOnce = false;
+    this.#port.report({ kind: 'ended', error: isOnPurpose ? undefined : (reason ?? closedEarly), redialsAtOnce });
   }
 
   /** Batches that were asked for by `port.read`. */
@@ -438,9 +451,14 @@ export class Session {
     }
     const grant = grantOf(packet);
     if (grant.sessionPresent && this.#cleanStart) {
-      // The broker holds packet identifiers of a life that we know nothing of [MQTT-3.2.2-4].
-      this.#mustStartClean = true;
       this.#fail(new NorthError('BROKER_PROTOCOL', 'The broker kept a session although a clean start was asked for.'));
+      return;
+    }
+    if (this.#isWipe || (grant.sessionPresent && !this.#isKnown)) {
+      // The broker holds packet identifiers of a life that we know nothing of [MQTT-3.2.2-4].
+      this.#mustStartClean = !this.#isWipe;
+      this.#redialsAtOnce = true;
+      this.#sayGoodbye();
       return;
     }
     const isSessionLost = !grant.sessionPresent && this.#ledger.identity !== undefined;
@@ -456,6 +474,10 @@ export class Session {
       }),
       window: new Window(limit),
       packetSizeMaxBytes: grant.maximumPacketSizeBytes,
+      // A 3.1.1 broker cannot say how much it takes, and Mosquitto closes the connection at the 21st message in flight at
+      // QoS 2. More are only tried when the settings say so.
+      qos2WindowMax:
+        this.#protocolVersion === 4 && this.#options.inflightMax === 65_535 ? UNANNOUNCED_WINDOW_MAX : limit,
     };
     this.#pausedTopics.clear();
     this.#sender.keepsTopics = false;
@@ -605,3 +627,4 @@ export class Session {
 }
 
 const PING_AFTER = 0.75;
+const UNANNOUNCED_WINDOW_MAX = 20;

@@ -68,16 +68,18 @@ class Dial {
       queueMicrotask(() => this.#resolved([{ address: host, family }]));
       return;
     }
-    const answer: Parameters<Lookup>[1] = (error, addresses) => {
-      if (this.#isOver) return;
-      if (error !== null || addresses.length === 0) this.#fail(lookupError(error, host));
-      else this.#resolved(interleave(addresses));
+    const answer = (error: unknown, addresses: readonly LookupAddress[]) => {
+      queueMicrotask(() => {
+        if (this.#isOver) return;
+        if (error !== null || addresses.length === 0) this.#fail(lookupError(error, host));
+        else this.#resolved(interleave(addresses));
+      });
     };
     try {
       lookup(host, answer);
     } catch (error) {
       // A name that no resolver would take is refused by an exception and not by the callback.
-      queueMicrotask(() => answer(error instanceof Error ? error : new Error(String(error)), []));
+      answer(error, []);
     }
   }
 
@@ -112,15 +114,22 @@ class Dial {
 
   #try({ address, family }: LookupAddress): void {
     const { port, clock } = this.#options;
-    const socket = connect({
-      host: address,
-      port,
-      family,
-      autoSelectFamily: false,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEPALIVE_IDLE_MS,
-    });
+    let socket: Socket;
+    try {
+      socket = connect({
+        host: address,
+        port,
+        family,
+        autoSelectFamily: false,
+        noDelay: true,
+        keepAlive: true,
+        keepAliveInitialDelay: KEEPALIVE_IDLE_MS,
+      });
+    } catch (error) {
+      this.#errors.push(dialError(error, address, port));
+      this.#tryNext();
+      return;
+    }
     this.#attempts.add(socket);
     const fail = (error: unknown) => {
       // An error that comes after the dial is over belongs to a socket that is closed already.

@@ -8,6 +8,9 @@ export type PathSetting = 'certFilePath' | 'keyFilePath' | 'caFilePath';
 
 /** No certificate file is larger; a wrong path may lead to a disk image or to an endless device. */
 const FILE_SIZE_MAX_BYTES = 4 * 1024 * 1024;
+const BEGIN = '-----BEGIN ';
+const PRIVATE_KEY = 'PRIVATE KEY';
+const CERTIFICATE_LABELS = new Set(['CERTIFICATE', 'X509 CERTIFICATE', 'TRUSTED CERTIFICATE']);
 
 export function readPem(setting: PathSetting, path: string): string {
   let bytes: Buffer;
@@ -25,7 +28,7 @@ export function readPem(setting: PathSetting, path: string): string {
     throw invalid(setting, path, 'is saved as UTF-16', 'Save it as UTF-8 or ASCII text.');
   }
   const text = bytes.toString('utf8');
-  if (text.includes('-----BEGIN ')) return text;
+  if (text.includes(BEGIN)) return text;
   // DER, and PKCS #12 like it, begin with the tag of a SEQUENCE with a long length.
   if (bytes[0] === 0x30 && (bytes[1] ?? 0) >= 0x80) {
     const remedy =
@@ -35,18 +38,42 @@ export function readPem(setting: PathSetting, path: string): string {
   throw invalid(setting, path, 'is no PEM file');
 }
 
+interface PemBlock {
+  /** `CERTIFICATE`, `EC PRIVATE KEY`. */
+  label: string;
+  /** With its first and last line; without the last when the file was cut off. */
+  text: string;
+  isComplete: boolean;
+}
+
+/** One pass over the text, so that a large file of another kind costs no more than its size. */
+function pemBlocks(text: string): PemBlock[] {
+  const blocks: PemBlock[] = [];
+  for (let at = text.indexOf(BEGIN); at >= 0; at = text.indexOf(BEGIN, at + 1)) {
+    const label = text.slice(at + BEGIN.length, text.indexOf('-----', at + BEGIN.length));
+    const ending = `-----END ${label}-----`;
+    const end = text.indexOf(ending, at);
+    blocks.push({ label, text: text.slice(at, end < 0 ? undefined : end + ending.length), isComplete: end >= 0 });
+    if (end < 0) break;
+    at = end;
+  }
+  return blocks;
+}
+
 export function parseCertificates(setting: PathSetting, path: string, text: string): X509Certificate[] {
-  const blocks = text.match(/-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----[^]*?-----END \1CERTIFICATE-----/g) ?? [];
+  const all = pemBlocks(text);
+  const blocks = all.filter(({ label }) => CERTIFICATE_LABELS.has(label));
   if (blocks.length === 0) {
-    if (!text.includes('PRIVATE KEY-----')) throw invalid(setting, path, 'holds no complete certificate');
+    const hasKey = all.some(({ label }) => label.endsWith(PRIVATE_KEY));
     const remedy = setting === 'certFilePath' ? 'certFilePath and keyFilePath may have been exchanged.' : undefined;
-    throw invalid(setting, path, 'holds a private key and no certificate', remedy);
+    throw invalid(setting, path, hasKey ? 'holds a private key and no certificate' : 'holds no certificate', remedy);
   }
   return blocks.map((block, index) => {
+    const which = blocks.length === 1 ? 'a certificate' : `a certificate (number ${index + 1} of ${blocks.length})`;
+    if (!block.isComplete) throw invalid(setting, path, `holds ${which} that is cut off`, 'Copy the whole file again.');
     try {
-      return new X509Certificate(block);
+      return new X509Certificate(block.text);
     } catch (error) {
-      const which = blocks.length === 1 ? 'a certificate' : `a certificate (the ${index + 1}. of ${blocks.length})`;
       throw invalid(setting, path, `holds ${which} that is damaged`, 'Export the certificate again.', error);
     }
   });
@@ -64,16 +91,21 @@ export function readKey(
   }
   const path = keyFilePath ?? certFilePath;
   const text = keyFilePath === undefined ? cert : readPem('keyFilePath', keyFilePath);
-  const block = text.match(/-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----[^]*?-----END \1-----/)?.[0];
-  if (block === undefined) {
-    if (keyFilePath === undefined)
+  const blocks = pemBlocks(text);
+  const key = blocks.find(({ label }) => label.endsWith(PRIVATE_KEY));
+  if (key === undefined) {
+    if (keyFilePath === undefined) {
       throw missing('keyFilePath', path, 'holds no private key, and keyFilePath is not set');
-    const isCertificate = text.includes('CERTIFICATE-----');
+    }
+    const isCertificate = blocks.some(({ label }) => CERTIFICATE_LABELS.has(label));
     const remedy = isCertificate ? 'certFilePath and keyFilePath may have been exchanged.' : undefined;
-    const what = isCertificate ? 'holds a certificate and no private key' : 'holds no complete private key';
-    throw invalid('keyFilePath', path, what, remedy);
+    throw invalid('keyFilePath', path, `holds ${isCertificate ? 'a certificate and ' : ''}no private key`, remedy);
   }
-  if (block.includes('OPENSSH PRIVATE KEY')) {
+  if (!key.isComplete) {
+    throw invalid('keyFilePath', path, 'holds a private key that is cut off', 'Copy the whole file again.');
+  }
+  const block = key.text;
+  if (key.label === 'OPENSSH PRIVATE KEY') {
     const remedy = 'Convert a copy of it: "ssh-keygen -p -m PEM -f FILE".';
     throw invalid('keyFilePath', path, "is in OpenSSH's own format", remedy);
   }

@@ -181,16 +181,16 @@ export class SocketTransport implements Transport {
       },
       ended: (reason) => {
         const told = reason === '' ? '' : ` (${reason})`;
-        this.#lost(new NorthError('BROKER_CLOSED', `The broker closed the connection${told}.`));
+        const error = new NorthError('BROKER_CLOSED', `The broker closed the connection${told}.`);
+        // A broker answers our farewell by closing, often before the system tells us that it has sent everything.
+        this.#close(this.#phase === 'ending' ? undefined : this.#explained(error));
       },
-      failed: (error) => this.#lost(error instanceof NorthError ? error : lostError(error)),
+      failed: (cause) => {
+        const error = cause instanceof NorthError ? cause : lostError(cause);
+        if (this.#phase !== 'ending') this.#close(this.#explained(error));
+        else this.#close(this.#isFlushed || this.bufferedSizeBytes === 0 ? undefined : error);
+      },
     };
-  }
-
-  /** The connection is over; after `end` that is as it should be, unless something was not sent. */
-  #lost(error: NorthError): void {
-    if (this.#phase === 'ending') this.#close(this.#isFlushed || this.bufferedSizeBytes === 0 ? undefined : error);
-    else this.#close(this.#explained(error));
   }
 
   /** What ends a connection over TLS 1.3 before the broker has said anything may be about our certificate. */
