@@ -1,7 +1,7 @@
 /**
  * Offsets that have no message of their own any more, although the cursors count them: messages that were dropped,
  * moved to quarantine, or found unreadable, and settled ones that were not kept while older ones still are. Ranges do
- * not overlap or touch. They are few: each has a batch of its own between it and the next, or is a message in quarantine.
+ * not overlap. They are few: each has a batch of its own between it and the next, or is a message in quarantine.
  */
 import type Database from 'better-sqlite3';
 import type { LaneIndex } from '../core/lane.js';
@@ -48,12 +48,17 @@ export class HoleTable {
     this.#mayExist = true;
   }
 
-  /** Adds a range and unites it with those that it overlaps or touches. */
-  add(index: LaneIndex, from: number, to: number, sizeBytes: number): void {
+  /**
+   * Adds a range and unites it with those that it overlaps. A dropped batch is united with the hole right before it, too,
+   * so that months of dropping leave one row; others are not, because the bytes of a hole belong to one batch.
+   */
+  add(index: LaneIndex, from: number, to: number, sizeBytes: number, isDropped = false): void {
     let start = from;
     let end = to;
     let size = sizeBytes;
     for (const hole of this.touching(index, from, to)) {
+      const isOverlapping = hole.from < to && hole.to > from;
+      if (!isOverlapping && !(isDropped && hole.to === from)) continue;
       this.#delete.run(placeKey(index, hole.from));
       start = Math.min(start, hole.from);
       end = Math.max(end, hole.to);

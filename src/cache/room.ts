@@ -153,7 +153,7 @@ export class Room {
   #drop(place: BatchPlace): number {
     const state = this.#tables.lanes.of('telemetry');
     this.#tables.batches.delete(place.key, place.key + 1);
-    this.#tables.holes.add(state.index, place.offset, place.offset + place.count, place.sizeBytes);
+    this.#tables.holes.add(state.index, place.offset, place.offset + place.count, place.sizeBytes, true);
     return place.count;
   }
 }

@@ -22,6 +22,11 @@ export const CONFIG_SIZE_MAX_BYTES = 16 * 1024 ** 2;
 
 /** Aliases of aliases may stand for more text than memory holds. */
 const ALIAS_COUNT_MAX = 100;
+/** In pairs and collections, far more than any option of ours needs. */
+const DEPTH_MAX = 200;
+
+const TOO_DEEP = ['is nested too deeply', 'Remove brackets, braces or levels of indentation.'] as const;
+const TOO_MANY_ALIASES = ['refers to itself, or to too many aliases', 'Write it out, without & and *.'] as const;
 
 export interface ConfigDocument {
   document: Document.Parsed;
@@ -36,7 +41,7 @@ export interface ConfigDocument {
 export function parseConfigText(text: string): ConfigDocument {
   const lines = new LineCounter();
   const findings: (Finding & { place: Place })[] = [];
-  const report = (offset: number, message: string, hint: string) => {
+  const report: Report = (offset, message, hint) => {
     findings.push({ severity: 'error', code: 'CONFIG_SYNTAX', path: [], message, hint, place: placeAt(lines, offset) });
   };
 
@@ -46,15 +51,13 @@ export function parseConfigText(text: string): ConfigDocument {
     // With a log level below "error" the parser would pass over a second document.
     document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, logLevel: 'error' });
     for (const error of document.errors) report(error.pos[0], ...describeSyntax(error.code));
-    const loose = document.errors.length === 0 ? looseAlias(document) : undefined;
-    if (loose !== undefined) report(startOf(loose) ?? 0, ...describeSyntax('BAD_ALIAS'));
+    if (document.errors.length === 0) reviewNodes(document, report);
     if (findings.length === 0) value = document.toJS({ maxAliasCount: ALIAS_COUNT_MAX });
   } catch (error) {
     // A nesting of many thousand levels exhausts the stack, and aliases of aliases exceed their count.
-    const isDeep = error instanceof RangeError;
-    if (!isDeep && !(error instanceof ReferenceError)) throw error;
-    const message = isDeep ? 'is nested too deeply' : 'refers to itself, or to too many aliases';
-    report(0, message, 'Write it out plainly, without anchors (&) and aliases (*).');
+    if (error instanceof RangeError) report(0, ...TOO_DEEP);
+    else if (error instanceof ReferenceError) report(0, ...TOO_MANY_ALIASES);
+    else throw error;
   }
   return {
     document,
@@ -64,17 +67,22 @@ export function parseConfigText(text: string): ConfigDocument {
   };
 }
 
-/** The first alias whose anchor does not exist. */
-function looseAlias(document: Document.Parsed): Node | undefined {
-  let loose: Node | undefined;
+type Report = (offset: number, message: string, hint: string) => void;
+
+/** What the parser lets pass: an alias without an anchor, and a nesting that would exhaust the stack of what follows. */
+function reviewNodes(document: Document.Parsed, report: Report): void {
   visit(document, {
     Alias(_key, alias) {
       if (alias.resolve(document) !== undefined) return undefined;
-      loose = alias;
+      report(startOf(alias) ?? 0, ...describeSyntax('BAD_ALIAS'));
+      return visit.BREAK;
+    },
+    Collection(_key, collection, path) {
+      if (path.length <= DEPTH_MAX) return undefined;
+      report(startOf(collection) ?? 0, ...TOO_DEEP);
       return visit.BREAK;
     },
   });
-  return loose;
 }
 
 function placeAt(lines: LineCounter, offset: number): Place {

@@ -54,7 +54,7 @@ export class SecretStore {
 
   /** True when the key is in a file that other users of this machine can read. */
   isKeyExposed(): boolean {
-    if (this.#keyFromEnvironment() !== undefined || process.platform === 'win32') return false;
+    if ((this.#env.MQTT_NORTH_KEY ?? '') !== '' || process.platform === 'win32') return false;
     const stat = statSync(this.keyFile, { throwIfNoEntry: false });
     return stat !== undefined && (stat.mode & 0o077) !== 0;
   }

@@ -287,6 +287,11 @@ export const ERRORS = {
     'The server would be reachable from other machines without protection.',
     'Give it tokens and TLS, bind it to 127.0.0.1, or set server.insecure: true if you know why.',
   ),
+  SERVICE_UNREACHABLE: entry(
+    'later',
+    'The running service does not answer.',
+    'Look at its log; start it again if it hangs.',
+  ),
   INTERNAL: entry('later', 'Something unforeseen failed.', 'Look at the log; please report it.'),
 
   // Inputs

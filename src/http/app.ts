@@ -121,6 +121,9 @@ function asNorthError(error: unknown): unknown {
   if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE' || code === 'FST_ERR_CTP_INVALID_CONTENT_TYPE') {
     return new NorthError('CONTENT_TYPE_UNSUPPORTED', 'The Content-Type of the request is not a media type.');
   }
+  if (code === 'FST_ERR_BAD_URL' || code === 'FST_ERR_MAX_PARAM_LENGTH') {
+    return new NorthError('REQUEST_INVALID', 'The path of the request is not valid.');
+  }
   const { statusCode } = error as FastifyError;
   return statusCode !== undefined && statusCode < 500 ? new NorthError('REQUEST_INVALID', errorText(error)) : error;
 }

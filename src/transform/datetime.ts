@@ -2,7 +2,7 @@
  * Times as content writes them, and as messages are to have them. An ISO time keeps all its decimals: what the
  * calendar cannot hold (microseconds) is carried along as text.
  */
-import { DateTime, type DateTimeOptions } from 'luxon';
+import { DateTime, type DateTimeOptions, type Zone } from 'luxon';
 import type { DatetimeConfig } from '../config/transformers.js';
 import { NorthError } from '../core/error.js';
 import { isTimestamp, isUsualTimestamp } from './timestamp.js';
@@ -19,6 +19,7 @@ interface Moment {
 /** The farthest that a date of JavaScript reaches from 1970. */
 const MS_MAX = 8.64e15;
 const DECIMAL_NUMBER = /^([+-]?)(\d+)(?:\.(\d+))?$/;
+const ENDS_WITH_OFFSET = /T.*(?:Z|[+-]\d\d(?::?\d\d)?)$/i;
 const FINE_DECIMALS = /[.,]\d{3}(\d+)/;
 
 /** The converter for a configuration. Throws CONFIG_INVALID with the place of a format that cannot be read back. */
@@ -43,28 +44,29 @@ export function isNumericOutput(config: DatetimeConfig): boolean {
 }
 
 function compileInput(config: DatetimeConfig['input'], place: string): (text: string) => Moment | undefined {
-  const options: DateTimeOptions = { zone: config.timezone, locale: config.locale };
+  // A time without an offset is read as UTC first; momentAt then finds out when it is that in the zone.
+  const options: DateTimeOptions = { zone: 'UTC', locale: config.locale };
+  const { zone } = DateTime.utc().setZone(config.timezone);
   switch (config.format) {
     case 'iso':
-      return (text) => readIso(text, options);
+      return (text) => readIso(text, options, zone);
     case 'unix-seconds':
       return (text) => readUnix(text, 3);
     case 'unix-ms':
       return (text) => readUnix(text, 0);
     default:
-      return compileTokens(config.format, options, place);
+      return compileTokens(config, options, zone, place);
   }
 }
 
-function readIso(text: string, options: DateTimeOptions): Moment | undefined {
+function readIso(text: string, options: DateTimeOptions, zone: Zone): Moment | undefined {
   const isUsual = isUsualTimestamp(text);
   if (!isUsual && !isTimestamp(text)) return undefined;
   const decimals = FINE_DECIMALS.exec(text)?.[1] ?? '';
   if (isUsual) return { ms: Date.parse(text), decimals };
   const time = DateTime.fromISO(text, options);
-  return isReal(time, DateTime.fromISO(text, { ...options, zone: 'UTC' }))
-    ? { ms: time.toMillis(), decimals }
-    : undefined;
+  const ms = ENDS_WITH_OFFSET.test(text) ? time.toMillis() : momentAt(time, zone);
+  return ms === undefined ? undefined : { ms, decimals };
 }
 
 /** @param places how many decimals of the text are milliseconds: 3 of seconds, none of milliseconds. */
@@ -79,35 +81,47 @@ function readUnix(text: string, places: 0 | 3): Moment | undefined {
   return magnitude <= MS_MAX ? { ms, decimals: sign === '-' ? '' : fine } : undefined;
 }
 
-function compileTokens(format: string, options: DateTimeOptions, place: string): (text: string) => Moment | undefined {
-  checkFormat(format, options, place);
+function compileTokens(
+  config: DatetimeConfig['input'],
+  options: DateTimeOptions,
+  zone: Zone,
+  place: string,
+): (text: string) => Moment | undefined {
+  const { format } = config;
+  const sample = checkFormat(format, options, place);
   const parser = DateTime.buildFormatParser(format, options);
+  const elsewhere = DateTime.fromFormat(sample, format, { ...options, zone: 'UTC+1' });
+  const namesOffset = elsewhere.toMillis() === DateTime.fromFormat(sample, format, options).toMillis();
   return (text) => {
     const time = DateTime.fromFormatParser(text, parser, options);
     if (!time.isValid) return undefined;
-    const inUtc = DateTime.fromFormatParser(text, parser, { ...options, zone: 'UTC' });
-    return isReal(time, inUtc) ? { ms: time.toMillis(), decimals: '' } : undefined;
+    const ms = namesOffset ? time.toMillis() : momentAt(time, zone);
+    return ms === undefined ? undefined : { ms, decimals: '' };
   };
 }
 
 /**
- * False for a local time that the clocks skip when summer time begins: luxon would move it by an hour. A local time
- * that there is twice is the first of the two.
- *
- * @param inUtc the same text, read as if it were UTC.
+ * The moment at which the clocks of a zone show what `local` shows in UTC. Where they show it twice, when summer time
+ * ends, it is the first of the two: luxon would choose by today's season. Undefined for a time that they skip when
+ * summer time begins; luxon would move it by an hour.
  */
-function isReal(time: DateTime, inUtc: DateTime): boolean {
-  if (!time.isValid) return false;
-  // Where the text names its own offset, both are the same moment.
-  return inUtc.toMillis() === time.toMillis() || (time.hour === inUtc.hour && time.minute === inUtc.minute);
+function momentAt(local: DateTime, zone: Zone): number | undefined {
+  if (!local.isValid) return undefined;
+  if (zone.isUniversal) return local.toMillis() - zone.offset(0) * 60_000;
+  const there = local.setZone(zone, { keepLocalTime: true });
+  if (there.hour !== local.hour || there.minute !== local.minute) return undefined;
+  return (there.getPossibleOffsets()[0] ?? there).toMillis();
 }
 
-/** A format is good when it can be read and tells the day: a time of day alone would silently become one of today. */
-function checkFormat(format: string, options: DateTimeOptions, place: string): void {
+/**
+ * A format is good when it can be read and tells the day: a time of day alone would silently become one of today.
+ * Gives a sample of it.
+ */
+function checkFormat(format: string, options: DateTimeOptions, place: string): string {
   const sample = DateTime.fromObject({ year: 2001, month: 11, day: 22, hour: 13, minute: 14, second: 15 }, options);
   const text = sample.toFormat(format);
   const back = DateTime.fromFormat(text, format, options);
-  if (back.isValid && back.setZone(sample.zone).toISODate() === '2001-11-22') return;
+  if (back.isValid && back.toISODate() === '2001-11-22') return text;
   const problem = back.isValid ? 'it does not tell year, month and day' : `it cannot be read back from "${text}"`;
   throw new NorthError('CONFIG_INVALID', `The date format ${JSON.stringify(format)} is not usable: ${problem}.`, {
     place,

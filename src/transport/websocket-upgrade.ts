@@ -22,7 +22,8 @@ const FRAME_SIZE_MAX_BYTES = 16 * 1024 * 1024;
 
 /**
  * Gives exactly one of `upgraded` and `failed`, never before it has returned. The returned function gives the upgrade
- * up and prevents both. After a failure or giving up, the socket is closed.
+ * up and prevents both. After a failure or giving up, the socket is closed. Throws WEBSOCKET_REFUSED when host and path make no
+ * URL; the socket is then still open.
  */
 export function upgradeToWebSocket(socket: Socket, options: WebSocketOptions, events: WebSocketEvents): () => void {
   const { secure, host, port, path } = options;
@@ -45,12 +46,7 @@ export function upgradeToWebSocket(socket: Socket, options: WebSocketOptions, ev
     events.failed(error);
   };
   const closed = () => fail(closedInUpgrade());
-  const websocket = new WebSocket(`${secure ? 'wss' : 'ws'}://${authority}${path}`, ['mqtt'], {
-    createConnection: () => socket,
-    perMessageDeflate: false,
-    followRedirects: false,
-    maxPayload: FRAME_SIZE_MAX_BYTES,
-  });
+  const websocket = newWebSocket(`${secure ? 'wss' : 'ws'}://${authority}${path}`, socket);
   // These stay on the sockets: an error that comes when nobody listens any more would end the process.
   websocket.on('error', (error) => fail(upgradeError(error, path)));
   socket.on('error', (error) => fail(upgradeError(error, path)));
@@ -70,6 +66,19 @@ export function upgradeToWebSocket(socket: Socket, options: WebSocketOptions, ev
   return () => {
     if (end()) giveUp();
   };
+}
+
+function newWebSocket(url: string, socket: Socket): WebSocket {
+  try {
+    return new WebSocket(url, ['mqtt'], {
+      createConnection: () => socket,
+      perMessageDeflate: false,
+      followRedirects: false,
+      maxPayload: FRAME_SIZE_MAX_BYTES,
+    });
+  } catch (error) {
+    throw refused(`url cannot be used for it (${errorText(error)})`, 'Check host and path in url.', error);
+  }
 }
 
 function upgradeError(error: unknown, path: string): NorthError {
