@@ -37,20 +37,21 @@ export function applySave(tables: Tables, request: SaveRequest, archiveEnabled: 
   tables.session.save(identity, progress.received);
 }
 
+/** What this same transaction appends cannot have been sent: nobody has read it. */
 function checkProgress(state: LaneState, next: LaneProgress): void {
   const fail = (problem: string): never => {
     throw new RangeError(`The progress of the lane ${state.lane} is impossible: ${problem}.`);
   };
   if (!Number.isSafeInteger(next.firstUnsettled) || !Number.isSafeInteger(next.boundOffset)) fail('no whole number');
-  if (next.firstUnsettled < state.firstUnsettled || next.firstUnsettled > state.nextOffset) {
+  if (next.firstUnsettled < state.firstUnsettled || next.firstUnsettled > state.committedNext) {
     fail(
-      `the first unsettled offset is ${next.firstUnsettled}, not between ${state.firstUnsettled} and ${state.nextOffset}`,
+      `the first unsettled offset is ${next.firstUnsettled}, not between ${state.firstUnsettled} and ${state.committedNext}`,
     );
   }
   if (next.boundOffset < next.firstUnsettled) fail(`the bound ${next.boundOffset} is below the first unsettled offset`);
   let at = next.firstUnsettled;
   for (const { from, to } of next.settled) {
-    if (!(from >= at && to > from && to <= state.nextOffset))
+    if (!(from >= at && to > from && to <= state.committedNext))
       fail(`the settled range ${from} to ${to} is out of place`);
     at = to;
   }

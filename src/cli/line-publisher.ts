@@ -1,5 +1,6 @@
 /**
- * Publishes lines, and goes on where an interrupted run of the same command was cut.
+ * Publishes lines, or one message as a single line, and goes on where an interrupted run of the same command was cut. A
+ * run counts as interrupted until everything in it is acknowledged.
  *
  * With each chunk of lines, the number of lines so far and a hash over them are stored in the same transaction. The next
  * run reads as many lines again: when their hash is the same, they were taken before and are passed over; when it is
@@ -9,10 +10,8 @@
 
 import { isUtf8 } from 'node:buffer';
 import { createHash, type Hash } from 'node:crypto';
-import type { Readable } from 'node:stream';
 import type { Connector } from '../connector/connector.js';
 import { NorthError } from '../core/error.js';
-import { readLines } from '../inputs/lines.js';
 
 const POSITION = 'publish';
 /** Lines of a possibly interrupted run are held until it is known whether they were taken; then at most so many. */
@@ -67,16 +66,19 @@ export class LinePublisher {
   }
 
   /** Resolves when the last line is on stable storage, or when the signal has come. */
-  async run(input: Readable): Promise<{ count: number; skippedCount: number }> {
+  async run(chunks: AsyncIterable<readonly Buffer[]>): Promise<{ count: number; skippedCount: number }> {
     const { signal } = this.#options;
     const former = await this.#former();
-    const chunks = readLines(input);
     for await (const lines of former === undefined ? chunks : this.#without(former, chunks)) {
       if (signal.aborted) break;
       await this.#store(lines, false);
     }
-    if (!signal.aborted) await this.#store([], true);
     return { count: this.#acceptedCount, skippedCount: this.#skippedCount };
+  }
+
+  /** Everything is acknowledged: the next run of the same command is a new one. */
+  finish(): Promise<void> {
+    return this.#store([], true);
   }
 
   /** The lines of the input without those that the former run has taken, when it is the same input. */

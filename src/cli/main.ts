@@ -5,18 +5,24 @@
  */
 import { Command, CommanderError, type OutputConfiguration } from 'commander';
 import { systemCode } from '../core/error.js';
+import { registerCache } from './cache.js';
 import { registerCheck } from './check.js';
 import { registerExplain } from './explain.js';
 import { EXIT_INPUT, EXIT_OK, exitCodeOf, northErrorOf, printFailure } from './failure.js';
 import { registerImport } from './import.js';
 import { registerInit } from './init.js';
+import { registerPublish } from './publish.js';
 import { notes } from './terminal.js';
+import { registerTest } from './test.js';
 import { packageVersion } from './version.js';
 
 /** In the order of the help. */
 const COMMANDS: readonly ((program: Command) => void)[] = [
   registerInit,
   registerCheck,
+  registerTest,
+  registerPublish,
+  registerCache,
   registerImport,
   registerExplain,
 ];

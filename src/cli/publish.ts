@@ -18,6 +18,7 @@ import type { Connector, ConnectorStatus } from '../connector/connector.js';
 import { openLiveConnector } from '../connector/open-connector.js';
 import { errorText, NorthError } from '../core/error.js';
 import { topicProblem } from '../core/topic.js';
+import { readLines } from '../inputs/lines.js';
 import { EXIT_FAILED } from './failure.js';
 import { LinePublisher } from './line-publisher.js';
 import { Progress } from './progress.js';
@@ -106,7 +107,9 @@ async function publishThrough(connector: Connector, options: PublishOptions): Pr
 
   const progress = new Progress('acknowledged');
   const deadlineMs = options.wait === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.wait;
-  const accepting = acceptInput(connector, options, stopped.signal);
+  const { topic, fresh } = options;
+  const publisher = new LinePublisher(connector, { topic, fresh: fresh === true, signal: stopped.signal });
+  const accepting = publisher.run(openInput(options));
   let isAccepting = true;
   accepting.then(
     () => {
@@ -124,6 +127,7 @@ async function publishThrough(connector: Connector, options: PublishOptions): Pr
     progress.show(publishedOf(status), `, ${waitingOf(status)} wait, ${status.description}`);
   }
   const accepted = await accepting;
+  if (waitingOf(status) === 0 && !stopped.signal.aborted) await publisher.finish();
   await connector.stop(STOP_TIMEOUT_MS);
   status = await connector.status();
   reported.end();
@@ -146,7 +150,7 @@ function describeResult(
   options: PublishOptions,
 ): string {
   const parts = [options.qos === 0 ? `${result.acknowledged} sent` : `${result.acknowledged} acknowledged`];
-  if (result.skipped > 0) parts.push(`${result.skipped} lines were taken by the interrupted run before`);
+  if (result.skipped > 0) parts.push(`${result.skipped} had been taken by the interrupted run before`);
   if (result.waiting > 0) parts.push(`${result.waiting} are stored and sent by the next run of this command`);
   if (result.quarantined > 0) parts.push(`${result.quarantined} refused by the broker, see above`);
   return `${parts.join('; ')}.`;
@@ -172,20 +176,14 @@ function reportTrouble(connector: Connector): { end(): void } {
   };
 }
 
-interface Accepted {
-  count: number;
-  skippedCount: number;
+/** The input as chunks of lines; a text or a file is one line, whatever is in it. */
+function openInput(options: PublishOptions): AsyncIterable<readonly Buffer[]> {
+  if (options.lines === true) return readLines(process.stdin);
+  return single(options.file === undefined ? Buffer.from(options.message ?? '') : readPayload(options.file));
 }
 
-async function acceptInput(connector: Connector, options: PublishOptions, signal: AbortSignal): Promise<Accepted> {
-  if (options.lines === true) {
-    const publisher = new LinePublisher(connector, { topic: options.topic, fresh: options.fresh === true, signal });
-    return publisher.run(process.stdin);
-  }
-  const payload = options.file === undefined ? Buffer.from(options.message ?? '') : readPayload(options.file);
-  const elements = [{ topic: options.topic, payloadBase64: payload.toString('base64') }];
-  await connector.accept({ type: 'messages', elements }, { source: 'publish' });
-  return { count: 1, skippedCount: 0 };
+async function* single(payload: Buffer): AsyncIterable<readonly Buffer[]> {
+  yield [payload];
 }
 
 function readPayload(file: string): Buffer {

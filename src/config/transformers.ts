@@ -71,7 +71,7 @@ function reportDuplicates(
 
 const timeValuesToMqtt = z
   .strictObject({
-    type: z.literal('time-values-to-mqtt'),
+    type: z.literal('time-values-to-mqtt').describe('Measured values: one message each.'),
     from,
     mapping: z
       .array(
@@ -101,7 +101,9 @@ const timeValuesToMqtt = z
 
 const setpointsToMqtt = z
   .strictObject({
-    type: z.literal('setpoints-to-mqtt'),
+    type: z
+      .literal('setpoints-to-mqtt')
+      .describe('Commands to devices: one message each, in the command lane, not retained.'),
     from,
     mapping: z
       .array(
@@ -178,21 +180,20 @@ function reportDatetime(
   context.addIssue({ code: 'custom', path, message: `only the type datetime takes this, not ${field.type}` });
 }
 
+const COLUMN_EXPECTED = 'expected the name of a column or its number, from 0';
 const column = z
-  .union([z.string().min(1), z.int().min(0)], { error: 'expected the name of a column or its number, from 0' })
+  .union([z.string().min(1), z.int().min(0, { error: COLUMN_EXPECTED })], { error: COLUMN_EXPECTED })
   .meta({ examples: ['topic', 0] });
 
 const fieldType = ['string', 'number', 'boolean', 'datetime'] as const;
 
 const csvToMqtt = z
   .strictObject({
-    type: z.literal('csv-to-mqtt'),
+    type: z.literal('csv-to-mqtt').describe('CSV: one message for each row.'),
     from,
     delimiter: z
       .string()
-      .min(1)
-      .max(8)
-      .regex(/^[^\r\n"]+$/, { error: 'expected one to eight characters, and no quote or line end' })
+      .regex(/^[^\r\n]{1,8}$/, { error: 'expected one to eight characters without a line end' })
       .default(',')
       .describe('What stands between two cells: "," or ";" or "\\t".'),
     quote: z
@@ -244,7 +245,7 @@ const csvToMqtt = z
         'Rows with fewer or more cells than the header, or than the first row: quarantine, or accept with what is there.',
       ),
     maxRowSize: size({ min: 1024, max: 64 * 1024 ** 2 })
-      .default(1024 ** 2)
+      .prefault('1 MiB')
       .describe('The longest row. A longer one is rejected, or taken line by line if an open quote makes it long.'),
     ...messageOptions,
   })
@@ -261,7 +262,7 @@ const csvToMqtt = z
 
 const jsonToMqtt = z
   .strictObject({
-    type: z.literal('json-to-mqtt'),
+    type: z.literal('json-to-mqtt').describe('JSON documents: one message, or one for each element of a list in it.'),
     from,
     language: z
       .enum(['path', 'jsonata'])
@@ -308,7 +309,7 @@ const jsonToMqtt = z
       .optional()
       .describe('The fields of an object that becomes the payload, instead of payload.'),
     timeout: duration({ min: 10, max: 60_000 })
-      .default(1000)
+      .prefault('1 s')
       .describe('Longest time that one JSONata expression may run on one element.'),
     ...messageOptions,
   })
@@ -325,13 +326,15 @@ const jsonToMqtt = z
   });
 
 const messagesToMqtt = z.strictObject({
-  type: z.literal('messages-to-mqtt'),
+  type: z
+    .literal('messages-to-mqtt')
+    .describe('Messages that name topic and payload themselves. Needs not be configured: it is there by itself.'),
   from,
   ...messageOptions,
 });
 
 const ignore = z.strictObject({
-  type: z.literal('ignore'),
+  type: z.literal('ignore').describe('Drops content on purpose, and counts it.'),
   from,
   types: z
     .array(z.enum(CONTENT_TYPES))

@@ -68,7 +68,8 @@ export async function buildApp(options: AppOptions, context: RouteContext): Prom
     await scope.register(swaggerUi, {
       routePrefix: DOCS_PATH,
       staticCSP: DOCS_POLICY,
-      uiConfig: { validatorUrl: null, docExpansion: 'list' },
+      uiConfig: { validatorUrl: null, docExpansion: 'list', layout: 'BaseLayout' },
+      theme: { title: 'MQTT North Connector: API' },
     });
   });
   return app;

@@ -54,7 +54,9 @@ export class MetricsPage {
       // The registry only ever asks a metric for its values; prom-client's own classes cannot be set to a count.
       registry.registerMetric(readOnce(metric, sample) as unknown as Parameters<Registry['registerMetric']>[0]);
     }
-    return (await registry.metrics()) + (await this.#process.metrics());
+    // The library writes `Nan`, which the text format does not know.
+    const ofProcess = (await this.#process.metrics()).replaceAll(/ Nan$/gm, ' NaN');
+    return (await registry.metrics()) + ofProcess;
   }
 }
 

@@ -113,7 +113,8 @@ const INDEX = /\[\s*(-?\d{1,9})\s*\]/y;
 const WILDCARD = /\[\s*\*\s*\]|\.\*/y;
 const QUOTED = /\[\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\s*\]/y;
 
-function parsePath(text: string, place: string): { root: '$' | '@'; segments: Segment[] } {
+function parsePath(written: string, place: string): { root: '$' | '@'; segments: Segment[] } {
+  const text = written.trim();
   const segments: Segment[] = [];
   let at = 0;
   const match = (pattern: RegExp): RegExpExecArray | null => {

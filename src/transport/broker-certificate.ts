@@ -48,8 +48,9 @@ interface Problem {
 
 /** To be asked when the handshake is complete. */
 export function judgeBrokerCertificate(socket: TLSSocket, options: VerdictOptions): CertificateVerdict {
-  const leaf = socket.getPeerX509Certificate();
+  // Asking in the other form, too, would leave this one empty.
   const chain = chainOf(socket.getPeerCertificate(true));
+  const [leaf] = chain;
   const certificate = leaf === undefined ? undefined : describe(leaf);
   if (socket.authorized) return { certificate, error: undefined };
 
