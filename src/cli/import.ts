@@ -86,7 +86,7 @@ function leaveOutInvalid(config: Record<string, unknown>, notes: ImportNote[]): 
     const note = {
       connector: nameOf(connector),
       part: error.path,
-      message: `Left out: ${problemText({ path: 'it', message: error.message })}`,
+      message: `Left out. ${/^[A-Z]/.test(error.message) ? error.message : `It ${error.message}.`}`,
     };
     notes.push(note);
     const transformers: unknown = path[2] === 'transformers' ? connector.transformers : undefined;

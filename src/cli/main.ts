@@ -71,10 +71,10 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-// A reader that has seen enough, such as "head", is no failure of ours.
+// A reader that has seen enough, such as "head", is no failure of ours. A command that stops cleanly on SIGTERM does so.
 process.stdout.on('error', (error) => {
   if (systemCode(error) !== 'EPIPE') throw error;
-  process.exit(EXIT_OK);
+  if (!process.emit('SIGTERM', 'SIGTERM')) process.exit();
 });
 
 // The code is set and not exited with, so that what is still being written is written.

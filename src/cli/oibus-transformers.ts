@@ -62,7 +62,13 @@ function mappingOf(options: Fields, key: 'pointId' | 'reference', part: string, 
   }
   if (left > 0) note(`${part}.options.mapping`, `${left} of ${entries.length} entries have no ${key} or no topic.`);
   const doubles = entries.length - left - mapping.size;
-  if (doubles > 0) note(`${part}.options.mapping`, `${doubles} entries name a ${key} that is there already.`);
+  if (doubles > 0)
+    note(
+      `${part}.options.mapping`,
+      doubles === 1
+        ? `One entry names a ${key} that is there already.`
+        : `${doubles} entries name a ${key} that is there already.`,
+    );
   return [...mapping.values()];
 }
 

@@ -56,9 +56,6 @@ export function parseBrokerUrl(text: string): BrokerUrl {
     throw credentialsOr(text, 'has a scheme that is not known', `Use one of ${schemes}.`);
   }
   const { secure, websocket, port: defaultPort } = SCHEMES[scheme];
-  // A slash in a password ends the authority early, and the rest of the credentials looks like a path.
-  if (!websocket && rawPath.includes('@')) throw credentials();
-
   const { host, port } = parseAuthority(authority, defaultPort, text);
   if (fragment !== '') throw credentialsOr(text, 'ends in a fragment (#…), which a broker never sees');
   if (!websocket && (query !== '' || !['', '/'].includes(rawPath))) {
@@ -120,6 +117,7 @@ function isScheme(text: string): text is BrokerScheme {
   return Object.hasOwn(SCHEMES, text);
 }
 
+/** An "@" anywhere may end credentials: a slash in a password ends the authority early, and the rest looks like a path. */
 function credentialsOr(text: string, problem: string, remedy?: string): NorthError {
   return text.includes('@') ? credentials() : invalid(problem, remedy);
 }

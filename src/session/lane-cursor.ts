@@ -23,6 +23,8 @@ export class LaneCursor {
   nextId = 0;
   /** Offsets at and above this have never been sent. */
   sentHigh = 0;
+  /** Offsets at and above this have not been sent in the broker's present session. */
+  sessionHigh = 0;
   /** Offsets below this are re-sent with DUP on this connection, because the broker kept the session. */
   resendHigh = 0;
   /** Offsets below this may reach the broker a second time, because it lost the session. */
@@ -101,12 +103,14 @@ export class LaneCursor {
   /** One past the last offset that is loaded. */
   get loadedEnd(): number {
     const last = this.#batches[this.#batches.length - 1];
-    return last === undefined ? this.next : last.firstOffset + last.count;
+    return last === undefined ? Math.max(this.next, this.gapTo) : last.firstOffset + last.count;
   }
 
-  /** Goes over a gap; only when nothing before it is in flight, because its slots are then all free. */
-  jumpGap(): void {
+  /** Goes over a gap when nothing before it is in flight. Slots of what was settled in it become free. */
+  jumpGap(slots: Slots): void {
     if (this.head !== this.next || this.gapTo <= this.next) return;
+    const count = Math.min(this.gapTo - this.next, this.idSize);
+    for (let i = 0, id = this.nextId; i < count; i++, id = this.idAfter(id)) slots.clear(id);
     this.setHead(this.gapTo);
     this.next = this.head;
     this.nextId = this.headId;

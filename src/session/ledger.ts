@@ -121,10 +121,14 @@ export class Ledger {
           }
         }
       }
-      cursor.resendHigh = sessionKept ? cursor.sentHigh : cursor.head;
-      cursor.doubtHigh = sessionKept ? cursor.head : cursor.sentHigh;
+      if (!sessionKept) {
+        cursor.sessionHigh = cursor.head;
+        cursor.doubtHigh = cursor.sentHigh;
+      }
+      cursor.resendHigh = cursor.sessionHigh;
       cursor.rewindTo(cursor.head);
     }
+    this.#exactBounds = false;
     releasable.sort((a, b) => this.slots.receivedOrder[a]! - this.slots.receivedOrder[b]!);
     this.releasable = releasable;
     if (!sessionKept) this.#received = [];
@@ -136,12 +140,16 @@ export class Ledger {
     this.#isUrgent = true;
   }
 
-  sent(cursor: LaneCursor, id: number, qos: QoS, nowMs: number): void {
-    this.slots.state[id] = SENT;
-    this.slots.qos[id] = qos;
-    this.slots.timeMs[id] = nowMs;
+  sent(cursor: LaneCursor, id: number, qos: QoS, isRepeated: boolean, nowMs: number): void {
+    const { slots } = this;
+    slots.state[id] = SENT;
+    slots.qos[id] = qos;
+    slots.timeMs[id] = nowMs;
+    slots.isEnded[id] = 0;
+    slots.isRepeated[id] = isRepeated ? 1 : 0;
     this.inflight++;
     if (cursor.next >= cursor.sentHigh) cursor.sentHigh = cursor.next + 1;
+    if (cursor.next >= cursor.sessionHigh) cursor.sessionHigh = cursor.next + 1;
   }
 
   /** The exchange of an identifier in flight is over and its message is done. */
@@ -167,6 +175,23 @@ export class Ledger {
     this.#isUrgent = true;
   }
 
+  /**
+   * True when the broker may hold this message from a former connection although it was not re-sent on this one: some
+   * answer a message late that they had queued, as soon as there is a connection.
+   */
+  mayBeHeld(id: number): boolean {
+    const cursor = this.cursorOf(id);
+    const offset = cursor.offsetOf(id);
+    return offset !== undefined && offset < cursor.resendHigh && this.slots.isEnded[id] === 0;
+  }
+
+  /** A PUBREC has come for a message that waits for its re-send: the re-send is not needed any more. */
+  adopt(id: number): void {
+    this.inflight++;
+    this.slots.qos[id] = 2;
+    this.receive(id);
+  }
+
   released(id: number, nowMs: number): void {
     this.slots.state[id] = RELEASED;
     this.slots.timeMs[id] = nowMs;
@@ -176,6 +201,7 @@ export class Ledger {
   defer(id: number, dueMs: number): void {
     this.inflight--;
     this.slots.state[id] = DEFERRED;
+    this.slots.isEnded[id] = 1;
     this.slots.timeMs[id] = dueMs;
     this.deferred.push(id);
   }
@@ -223,7 +249,15 @@ export class Ledger {
     this.#isUrgent = true;
   }
 
-  /** From now on the bounds are stored as they are: nothing more is sent in this life. */
+  /**
+   * Asks for a save when it would let the lane go on. It would not when the identifier of the next message still belongs
+   * to one that is in flight or waits for its retry; asking again and again would only keep the disk busy.
+   */
+  extend(cursor: LaneCursor): void {
+    if (cursor.next >= cursor.durableBound || cursor.head > cursor.durableHead) this.#isUrgent = true;
+  }
+
+  /** The bounds are stored as they are until the next connection: nothing is sent before. */
   useExactBounds(): void {
     this.#exactBounds = true;
     this.#isUrgent = true;
@@ -237,6 +271,10 @@ export class Ledger {
     const progress = snapshotProgress(this.cursors, this.slots, (cursor) =>
       this.#exactBounds ? cursor.sentHigh : Math.max(cursor.durableBound, this.#boundAhead(cursor)),
     );
+    // A bound that is lowered holds from now on, whether the save succeeds or not.
+    for (const cursor of this.cursors) {
+      cursor.durableBound = Math.min(cursor.durableBound, progress.lanes[cursor.lane].boundOffset);
+    }
     this.#savingProgress = progress;
     this.#savingReceived = this.#received;
     this.#savingCondemned = this.#condemned;
@@ -302,7 +340,8 @@ export class Ledger {
     if (this.inflight === 0) return undefined;
     let oldest: number | undefined;
     for (const cursor of this.cursors) {
-      const limit = cursor.next;
+      // After a rewind, messages are in flight beyond `next`.
+      const limit = Math.max(cursor.next, cursor.sentHigh);
       let id = cursor.headId;
       for (let offset = cursor.head; offset < limit; offset++, id = cursor.idAfter(id)) {
         const state = this.slots.state[id]!;

@@ -73,8 +73,10 @@ export function restoreProgress(
     cursor.end = nextOffsets[lane];
     cursor.durableHead = stored.firstUnsettled;
     cursor.durableBound = stored.boundOffset;
-    // The bound runs ahead of what was sent, and what is accepted from now on was certainly not.
-    cursor.sentHigh = Math.max(stored.firstUnsettled, Math.min(stored.boundOffset, nextOffsets[lane]));
+    // The bound runs ahead of what was sent. What is accepted from now on was certainly not, and neither was anything
+    // whose packet identifier still belonged to another message: two offsets must never share a slot.
+    const sentLimit = Math.min(stored.boundOffset, nextOffsets[lane], stored.firstUnsettled + cursor.idSize);
+    cursor.sentHigh = Math.max(stored.firstUnsettled, sentLimit);
     cursor.rewindTo(stored.firstUnsettled);
     for (const range of stored.settled) {
       for (let offset = range.from; offset < range.to; offset++) slots.state[cursor.idOf(offset)] = SETTLED;
@@ -92,5 +94,7 @@ export function restoreProgress(
     }
     cursor.sentHigh = Math.max(cursor.sentHigh, run.to);
   }
+  // Whatever was sent may have been sent in the session that the broker still has.
+  for (const cursor of cursors) cursor.sessionHigh = cursor.sentHigh;
   return order;
 }

@@ -31,13 +31,18 @@ export class RateLimit {
 
   /** Milliseconds until one more message may go; 0 when it may now. A large message borrows from the future. */
   waitMs(): number {
-    const messages = this.#messagesPerSecond > 0 ? ((1 - this.#messages) * 1000) / this.#messagesPerSecond : 0;
-    const bytes = this.#bytesPerSecond > 0 ? ((1 - this.#bytes) * 1000) / this.#bytesPerSecond : 0;
-    return Math.max(0, messages, bytes);
+    const messages = this.#messagesPerSecond > 0 ? (missing(this.#messages) * 1000) / this.#messagesPerSecond : 0;
+    const bytes = this.#bytesPerSecond > 0 ? (missing(this.#bytes) * 1000) / this.#bytesPerSecond : 0;
+    return Math.max(messages, bytes);
   }
 
   take(sizeBytes: number): void {
     if (this.#messagesPerSecond > 0) this.#messages -= 1;
     if (this.#bytesPerSecond > 0) this.#bytes -= sizeBytes;
   }
+}
+
+/** What a bucket lacks for one more. A remainder of rounding is no lack: nobody can wait for it. */
+function missing(tokens: number): number {
+  return tokens > 1 - 1e-6 ? 0 : 1 - tokens;
 }

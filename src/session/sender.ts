@@ -29,6 +29,7 @@ export interface SenderPort {
 
 /** What is the same for all messages of one connection. */
 export interface ConnectionTerms {
+  protocolVersion: 4 | 5;
   encoder: PublishEncoder;
   window: Window;
   /** Undefined: no limit was announced. */
@@ -65,6 +66,8 @@ export class Sender {
   /** Topics of what is in flight, kept only while the broker refuses some. */
   readonly topics: (string | undefined)[] = [];
   keepsTopics = false;
+  /** True from the beginning of a connection until everything that may have been sent before has been sent again. */
+  #isResending = false;
   #out: Buffer = Buffer.allocUnsafeSlow(OUTPUT_SIZE_BYTES);
   #outSize = 0;
   #turnSize = 0;
@@ -85,6 +88,16 @@ export class Sender {
     this.#pauseOf = options.pauseOf;
   }
 
+  /** A new connection: nothing of the former one holds. */
+  begin(nowMs: number): void {
+    this.isTurnFull = false;
+    this.resumeAtMs = undefined;
+    this.writtenAtMs = nowMs;
+    this.keepsTopics = false;
+    this.topics.length = 0;
+    this.#isResending = true;
+  }
+
   /** How many messages may be in flight now. */
   windowOf(terms: ConnectionTerms): number {
     return this.narrowedTo === undefined ? terms.window.size : Math.min(this.narrowedTo, terms.window.size);
@@ -97,11 +110,28 @@ export class Sender {
     if (this.isWritable) this.#release(nowMs);
     if (mayPublish) {
       if (this.#rateLimit.isLimited) this.#rateLimit.fill(nowMs);
-      for (const cursor of this.#ledger.cursors) {
-        if (!this.#publishLane(cursor, terms, nowMs, wallMs)) break;
+      if (this.#isResending) this.#isResending = !this.#resend(terms, nowMs, wallMs);
+      if (!this.#isResending) {
+        for (const cursor of this.#ledger.cursors) {
+          if (!this.#publishLane(cursor, cursor.end, terms, nowMs, wallMs)) break;
+        }
       }
     }
     this.#flush(nowMs);
+  }
+
+  /**
+   * Sends again what may have been sent, in all lanes, and gives true when that is done. New messages wait for it, also
+   * those of higher lanes: the broker may hold what we have not sent again yet, and counts it against its quota.
+   */
+  #resend(terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
+    let isDone = true;
+    for (const cursor of this.#ledger.cursors) {
+      const end = Math.min(cursor.end, cursor.resendHigh);
+      if (!this.#publishLane(cursor, end, terms, nowMs, wallMs)) return false;
+      if (cursor.next < end) isDone = false;
+    }
+    return isDone;
   }
 
   /** Writes bytes of another kind after what was pumped. */
@@ -131,17 +161,16 @@ export class Sender {
   }
 
   /** Gives false when lower lanes must not go on: the socket or the turn is full, or the rate is used up. */
-  #publishLane(cursor: LaneCursor, terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
+  #publishLane(cursor: LaneCursor, end: number, terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
     const ledger = this.#ledger;
     const window = this.windowOf(terms);
     // A few places stay free for higher lanes, so that an alert never waits for telemetry to be acknowledged.
     const limit = window >= 4 ? window - cursor.index : window;
     for (;;) {
-      if (cursor.gapTo > cursor.next) cursor.jumpGap();
-      if (cursor.next >= cursor.end) return true;
-      const sendLimit = ledger.sendLimit(cursor);
-      if (cursor.next >= sendLimit) {
-        ledger.raiseBounds();
+      if (cursor.gapTo > cursor.next) cursor.jumpGap(ledger.slots);
+      if (cursor.next >= end) return true;
+      if (cursor.next >= ledger.sendLimit(cursor)) {
+        ledger.extend(cursor);
         return true;
       }
       if (ledger.slots.state[cursor.nextId] !== WAITING) {
@@ -208,7 +237,10 @@ export class Sender {
         this.#refuse(id, cursor, { code: 'MESSAGE_EXPIRED', reason });
         return;
       }
-      if (expirySeconds > 0) expirySeconds = Math.max(1, expirySeconds - Math.floor(ageMs / 1000));
+      if (expirySeconds > 0) {
+        const left = ledger.slots.expirySeconds[id]!;
+        expirySeconds = left > 0 ? left : Math.max(1, expirySeconds - Math.floor(ageMs / 1000));
+      }
     }
     if (this.keepsTopics) {
       const topic = topicOf(data, at);
@@ -221,7 +253,8 @@ export class Sender {
       this.topics[id] = Buffer.from(topic).toString();
     }
     const qos = terms.encoder.qosOf(data, at);
-    const isDuplicate = offset < cursor.resendHigh && ledger.slots.refusals[id] === 0;
+    const isEnded = ledger.slots.isEnded[id] === 1;
+    const isDuplicate = offset < cursor.resendHigh && !isEnded;
     this.#reserve(terms.encoder.sizeMax(size), nowMs);
     const from = this.#outSize;
     const to = terms.encoder.encode(
@@ -251,8 +284,9 @@ export class Sender {
       ledger.settleUnsent(id, nowMs);
       return;
     }
-    if (offset < cursor.doubtHigh) counts.possibleDuplicates++;
-    ledger.sent(cursor, id, qos, nowMs);
+    if (offset < cursor.doubtHigh && offset >= cursor.resendHigh && !isEnded) counts.possibleDuplicates++;
+    ledger.slots.expirySeconds[id] = expirySeconds;
+    ledger.sent(cursor, id, qos, isDuplicate, nowMs);
     cursor.skip();
   }
 

@@ -16,29 +16,23 @@ import { type ErrorCode, isErrorCode } from '../core/error-codes.js';
 import { type Lane, laneIndex } from '../core/lane.js';
 import {
   type ConnackGrant,
+  connackProblem,
   encodeConnect,
   encodeDisconnect,
   grantOf,
   PINGREQ,
   type Will,
 } from '../wire/control-packets.js';
-import { type AcknowledgementType, PacketReader, PUBACK, PUBCOMP } from '../wire/packet-reader.js';
+import { type AcknowledgementType, PacketReader } from '../wire/packet-reader.js';
 import { PublishEncoder } from '../wire/publish-encoder.js';
+import { Acknowledgements } from './acknowledgement.js';
 import { connackError, disconnectError } from './connect-error.js';
 import type { LaneCursor } from './lane-cursor.js';
-import { LatencyHistogram } from './latency.js';
+import type { LatencyHistogram } from './latency.js';
 import { Ledger, type SessionSave, type StoredSession } from './ledger.js';
+import { Liveness } from './liveness.js';
 import { RateLimit } from './rate-limit.js';
-import {
-  NO_MATCHING_SUBSCRIBERS,
-  PACKET_ID_NOT_FOUND,
-  REFUSALS_MAX,
-  refusalOf,
-  retryPauseMs,
-  TOPIC_PAUSE_MS,
-} from './refusal.js';
 import { type ConnectionTerms, Sender, type SenderCounts } from './sender.js';
-import { RECEIVED, RELEASABLE, RELEASED, SENT } from './slots.js';
 import { assertWay, type SessionState } from './state.js';
 import { type Death, Suspicion } from './suspicion.js';
 import { Window } from './window.js';
@@ -95,7 +89,6 @@ export interface SessionCounts extends Readonly<SenderCounts> {
 }
 
 export class Session {
-  readonly latency = new LatencyHistogram();
   /** Wall-clock time of the last acknowledgement, or undefined when there was none. */
   lastAcknowledgedAtMs: number | undefined;
   readonly #options: SessionOptions;
@@ -103,30 +96,23 @@ export class Session {
   readonly #ledger: Ledger;
   readonly #sender: Sender;
   readonly #suspicion: Suspicion;
+  readonly #acknowledgements: Acknowledgements;
+  readonly #liveness: Liveness;
   #state: SessionState = 'offline';
   #broker = '';
   #protocolVersion: 4 | 5 = 5;
   #reader: PacketReader | undefined;
   #terms: ConnectionTerms | undefined;
   #cleanStart = true;
-  #keepaliveMs = 0;
-  #pingSentMs: number | undefined;
-  #heardMs = 0;
-  #blockedSinceMs: number | undefined;
   #error: NorthError | undefined;
   #mustStartClean = false;
   #isWipe = false;
   #isKnown = false;
   #redialsAtOnce = false;
-  #acknowledgedCount = 0;
-  #turnAcknowledged = 0;
-  #turnLatencySumMs = 0;
   #nowMs = 0;
   #wallMs = 0;
-  #pausedTopics = new Map<string, { untilMs: number; reason: string }>();
   /** Windows that a broker without Receive Maximum was seen to bear at QoS 2. */
   #learnedWindowMax = Number.POSITIVE_INFINITY;
-  #sendsQos2 = false;
 
   constructor(options: SessionOptions, stored: StoredSession, port: SessionPort) {
     this.#options = options;
@@ -139,8 +125,17 @@ export class Session {
       rateLimit: new RateLimit(options.messagesPerSecond, options.bytesPerSecond),
       maxAgeMs: options.maxAgeMs,
       refuse: (id, cursor, reason) => this.#condemnUnsent(id, cursor, reason),
-      pauseOf: (topic) => this.#pauseOf(topic),
+      pauseOf: (topic) => this.#acknowledgements.pauseOf(topic, this.#nowMs),
     });
+    this.#acknowledgements = new Acknowledgements(this.#ledger, this.#sender, {
+      downgraded: () => port.report({ kind: 'downgraded' }),
+      topicPaused: (topic, reason) => port.report({ kind: 'topicPaused', topic, reason }),
+    });
+    this.#liveness = new Liveness(options.ackTimeoutMs);
+  }
+
+  get latency(): Readonly<LatencyHistogram> {
+    return this.#acknowledgements.latency;
   }
 
   get state(): SessionState {
@@ -176,9 +171,7 @@ export class Session {
     this.#protocolVersion = protocolVersion;
     this.#error = undefined;
     this.#terms = undefined;
-    this.#pingSentMs = undefined;
-    this.#blockedSinceMs = undefined;
-    this.#heardMs = nowMs;
+    this.#liveness.begin(nowMs);
     this.#sender.isWritable = true;
     this.#reader = new PacketReader(protocolVersion, {
       acknowledged: (type, id, code, text) => this.#acknowledged(type, id, code, text),
@@ -216,14 +209,13 @@ export class Session {
   received(bytes: Buffer, nowMs: number, wallMs: number): void {
     if (this.#state === 'offline' || this.#state === 'closing') return;
     this.#setTime(nowMs, wallMs);
-    this.#heardMs = nowMs;
-    this.#turnAcknowledged = 0;
-    this.#turnLatencySumMs = 0;
+    this.#liveness.heard(nowMs);
+    this.#acknowledgements.beginTurn();
     this.#reader?.read(bytes);
-    if (this.#turnAcknowledged > 0) {
-      this.#acknowledgedCount += this.#turnAcknowledged;
+    const { turnCount, turnLatencySumMs } = this.#acknowledgements;
+    if (turnCount > 0) {
       this.lastAcknowledgedAtMs = wallMs;
-      this.#terms?.window.acknowledged(this.#turnAcknowledged, this.#turnLatencySumMs, nowMs);
+      this.#terms?.window.acknowledged(turnCount, turnLatencySumMs, nowMs);
       this.#suspicion.review();
     }
     this.#proceed();
@@ -232,7 +224,7 @@ export class Session {
   drained(nowMs: number, wallMs: number): void {
     this.#setTime(nowMs, wallMs);
     this.#sender.isWritable = true;
-    this.#blockedSinceMs = undefined;
+    this.#liveness.setWritable(true, nowMs);
     this.#proceed();
   }
 
@@ -250,7 +242,9 @@ export class Session {
     this.#terms = undefined;
     this.#reader = undefined;
     this.#port.wakeAt(undefined);
-    // Only the lagging settlements are left to store; nothing is sent before the next connection.
+    // Nothing is sent before the next connection. With exact bounds, what is accepted meanwhile counts as never sent
+    // after a crash, too: it may still expire, and it is not taken for a possible duplicate.
+    if (wasUp) this.#ledger.useExactBounds();
     this.#ledger.saveDue(nowMs);
     this.#wake();
     const redialsAtOnce = isOnPurpose && this.#redialsAtOnce;
@@ -345,7 +339,12 @@ export class Session {
       this.#wake();
       return;
     }
-    if (this.#findOverdue()) return;
+    const overdue = this.#liveness.overdue(this.#nowMs, this.#ledger.oldestSentMs());
+    if (overdue !== undefined) {
+      // Nothing is ever sent again on the same connection [MQTT-4.4.0-1].
+      this.#fail(overdue);
+      return;
+    }
     const deferredDueMs = this.#ledger.recall(this.#nowMs);
     this.#ledger.lazyCountMax = Math.max(256, this.#terms.window.size * 2);
     this.#sender.narrowedTo = this.#suspicion.narrowedTo;
@@ -356,8 +355,11 @@ export class Session {
       this.#ledger.saveDue(this.#nowMs);
       if (this.#state === 'recovering' && this.#isRecovered()) this.#enter('online');
     }
-    this.#keepAlive();
-    if (!this.#sender.isWritable) this.#blockedSinceMs ??= this.#nowMs;
+    if (this.#sender.isWritable && this.#liveness.isPingDue(this.#nowMs, this.#sender.writtenAtMs)) {
+      this.#liveness.pingSent(this.#nowMs);
+      this.#sender.write(PINGREQ, this.#nowMs);
+    }
+    this.#liveness.setWritable(this.#sender.isWritable, this.#nowMs);
     if (this.#state === 'draining' && this.#ledger.inflight === 0) this.#sayGoodbye();
     this.#wake(deferredDueMs);
   }
@@ -370,39 +372,6 @@ export class Session {
     return true;
   }
 
-  /** Ends a connection on which something does not come that should; never re-sends on it [MQTT-4.4.0-1]. */
-  #findOverdue(): boolean {
-    const oldestMs = this.#ledger.oldestSentMs();
-    const limitMs = this.#options.ackTimeoutMs;
-    if (oldestMs !== undefined && this.#nowMs - oldestMs >= limitMs) {
-      const text = `The broker has not acknowledged a message for ${Math.round((this.#nowMs - oldestMs) / 1000)} s.`;
-      this.#fail(new NorthError('ACK_OVERDUE', text));
-      return true;
-    }
-    if (this.#blockedSinceMs !== undefined && this.#nowMs - this.#blockedSinceMs >= limitMs) {
-      this.#fail(new NorthError('ACK_OVERDUE', 'The broker takes no more bytes from the socket.'));
-      return true;
-    }
-    if (this.#pingSentMs !== undefined && this.#nowMs - this.#pingSentMs >= this.#pingTimeoutMs()) {
-      this.#fail(new NorthError('KEEPALIVE_TIMEOUT', 'The broker did not answer a ping.'));
-      return true;
-    }
-    return false;
-  }
-
-  #pingTimeoutMs(): number {
-    return Math.max(1000, Math.min(this.#keepaliveMs / 2, this.#options.ackTimeoutMs));
-  }
-
-  #keepAlive(): void {
-    if (this.#keepaliveMs === 0 || this.#pingSentMs !== undefined || !this.#sender.isWritable) return;
-    const dueMs = this.#keepaliveMs * PING_AFTER;
-    // Silence in either direction asks for a ping: a half-open connection swallows what we write.
-    if (this.#nowMs - this.#sender.writtenAtMs < dueMs && this.#nowMs - this.#heardMs < dueMs) return;
-    this.#pingSentMs = this.#nowMs;
-    this.#sender.write(PINGREQ, this.#nowMs);
-  }
-
   #wake(otherMs?: number): void {
     let next = otherMs;
     const consider = (timeMs: number | undefined): void => {
@@ -412,15 +381,9 @@ export class Session {
     if (this.#terms !== undefined && this.#state !== 'closing') {
       consider(this.#sender.resumeAtMs);
       if (this.#sender.isTurnFull) consider(this.#nowMs);
-      const oldestMs = this.#ledger.oldestSentMs();
-      if (oldestMs !== undefined) consider(oldestMs + this.#options.ackTimeoutMs);
-      if (this.#blockedSinceMs !== undefined) consider(this.#blockedSinceMs + this.#options.ackTimeoutMs);
-      if (this.#pingSentMs !== undefined) consider(this.#pingSentMs + this.#pingTimeoutMs());
-      else if (this.#keepaliveMs > 0) {
-        consider(Math.min(this.#sender.writtenAtMs, this.#heardMs) + this.#keepaliveMs * PING_AFTER);
-      }
+      consider(this.#liveness.nextMs(this.#sender.writtenAtMs, this.#ledger.oldestSentMs()));
     }
-    this.#port.wakeAt(next);
+    this.#port.wakeAt(next === Number.POSITIVE_INFINITY ? undefined : next);
   }
 
   #packet(packet: Packet): void {
@@ -433,7 +396,7 @@ export class Session {
       this.#fail(new NorthError('BROKER_PROTOCOL', `The broker sent ${packet.cmd} before CONNACK.`));
       return;
     }
-    if (packet.cmd === 'pingresp') this.#pingSentMs = undefined;
+    if (packet.cmd === 'pingresp') this.#liveness.pingAnswered();
     else if (packet.cmd === 'disconnect') {
       this.#fail(disconnectError(packet.reasonCode ?? 0, packet.properties?.reasonString));
     }
@@ -449,6 +412,11 @@ export class Session {
       this.#fail(refused);
       return;
     }
+    const problem = connackProblem(packet);
+    if (problem !== undefined) {
+      this.#fail(new NorthError('BROKER_PROTOCOL', `The CONNACK of the broker cannot be used: ${problem}.`));
+      return;
+    }
     const grant = grantOf(packet);
     if (grant.sessionPresent && this.#cleanStart) {
       this.#fail(new NorthError('BROKER_PROTOCOL', 'The broker kept a session although a clean start was asked for.'));
@@ -462,7 +430,7 @@ export class Session {
       return;
     }
     const isSessionLost = !grant.sessionPresent && this.#ledger.identity !== undefined;
-    this.#keepaliveMs = (grant.serverKeepaliveSeconds ?? this.#options.keepaliveSeconds) * 1000;
+    this.#liveness.setKeepalive((grant.serverKeepaliveSeconds ?? this.#options.keepaliveSeconds) * 1000);
     const limit = Math.min(grant.receiveMaximum, this.#options.inflightMax, this.#learnedWindowMax);
     this.#terms = {
       encoder: new PublishEncoder({
@@ -472,6 +440,7 @@ export class Session {
         cacheId: this.#options.cacheId,
         messageIdProperty: this.#options.messageIdProperty,
       }),
+      protocolVersion: this.#protocolVersion,
       window: new Window(limit),
       packetSizeMaxBytes: grant.maximumPacketSizeBytes,
       // A 3.1.1 broker cannot say how much it takes, and Mosquitto closes the connection at the 21st message in flight at
@@ -479,8 +448,8 @@ export class Session {
       qos2WindowMax:
         this.#protocolVersion === 4 && this.#options.inflightMax === 65_535 ? UNANNOUNCED_WINDOW_MAX : limit,
     };
-    this.#pausedTopics.clear();
-    this.#sender.keepsTopics = false;
+    this.#acknowledgements.begin();
+    this.#sender.begin(this.#nowMs);
     this.#ledger.resume(grant.sessionPresent);
     const clientId = grant.assignedClientId ?? this.#options.clientId;
     if (!grant.sessionPresent) {
@@ -490,7 +459,6 @@ export class Session {
       if (identity !== null || this.#ledger.identity !== undefined) this.#ledger.changeIdentity(identity);
     }
     this.#ledger.raiseBounds();
-    this.#sender.writtenAtMs = this.#nowMs;
     this.#enter('recovering');
     this.#port.report({ kind: 'granted', grant, protocolVersion: this.#protocolVersion, isSessionLost });
   }
@@ -502,90 +470,8 @@ export class Session {
       }
       return;
     }
-    const { slots } = this.#ledger;
-    const state = slots.state[id];
-    if (type === PUBCOMP) {
-      // 0x92 says that the broker has forgotten the identifier: the exchange was complete before.
-      if (state === RELEASED && (reasonCode < 0x80 || reasonCode === PACKET_ID_NOT_FOUND)) this.#settle(id);
-      return;
-    }
-    if (state !== SENT) {
-      if (type !== PUBACK && state !== RECEIVED && state !== RELEASABLE && state !== RELEASED && reasonCode < 0x80) {
-        this.#sender.releaseUnknown(id, this.#protocolVersion === 5 ? PACKET_ID_NOT_FOUND : 0, this.#nowMs);
-      }
-      return;
-    }
-    if (reasonCode >= 0x80) {
-      this.#refused(id, reasonCode, text);
-      return;
-    }
-    if (reasonCode === NO_MATCHING_SUBSCRIBERS) {
-      this.#sender.counts[this.#ledger.cursorOf(id).index].noSubscribers++;
-    }
-    if (type === PUBACK) {
-      // Some brokers answer a QoS 2 PUBLISH with PUBACK: they have taken it, but only at QoS 1.
-      if (slots.qos[id] === 2) this.#port.report({ kind: 'downgraded' });
-      this.#settle(id);
-      return;
-    }
-    if (slots.qos[id] === 1) {
-      this.#fail(new NorthError('BROKER_PROTOCOL', 'The broker answered a QoS 1 message with PUBREC.'));
-      return;
-    }
-    this.#sendsQos2 = true;
-    this.#turnAcknowledged++;
-    this.#turnLatencySumMs += this.#nowMs - slots.timeMs[id]!;
-    this.#ledger.receive(id);
-  }
-
-  #settle(id: number): void {
-    const tookMs = this.#nowMs - this.#ledger.slots.timeMs[id]!;
-    this.#turnAcknowledged++;
-    this.#turnLatencySumMs += tookMs;
-    this.latency.observe(tookMs);
-    this.#sender.counts[this.#ledger.cursorOf(id).index].published++;
-    this.#ledger.settle(id, this.#nowMs);
-  }
-
-  #refused(id: number, reasonCode: number, text: string | undefined): void {
-    const { slots } = this.#ledger;
-    const cursor = this.#ledger.cursorOf(id);
-    const offset = cursor.offsetOf(id);
-    if (offset === undefined) return;
-    const refusal = refusalOf(reasonCode);
-    const reason = `The broker answered 0x${reasonCode.toString(16)}${text === undefined ? '' : `: ${text}`}.`;
-    if (refusal.action === 'retry') {
-      const refusals = slots.refusals[id]! + 1;
-      slots.refusals[id] = refusals;
-      if (refusal.slowDown) this.#terms?.window.halve();
-      if (refusals < REFUSALS_MAX) {
-        this.#ledger.defer(id, this.#nowMs + retryPauseMs(refusals));
-        return;
-      }
-      this.#ledger.condemn(id, offset, { code: 'PUBLISH_RETRIES_EXHAUSTED', reason }, true);
-      return;
-    }
-    this.#ledger.condemn(id, offset, { code: refusal.code, reason }, true);
-    if (refusal.action === 'pauseTopic') {
-      this.#sender.keepsTopics = true;
-      const topic = this.#sender.topics[id];
-      if (topic === undefined) return;
-      if (!this.#pausedTopics.has(topic)) this.#port.report({ kind: 'topicPaused', topic, reason });
-      this.#pausedTopics.set(topic, { untilMs: this.#nowMs + TOPIC_PAUSE_MS, reason });
-    }
-  }
-
-  #pauseOf(topic: Uint8Array): QuarantineReason | undefined {
-    if (this.#pausedTopics.size === 0) return undefined;
-    const name = Buffer.from(topic).toString();
-    const pause = this.#pausedTopics.get(name);
-    if (pause === undefined) return undefined;
-    if (this.#nowMs >= pause.untilMs) {
-      this.#pausedTopics.delete(name);
-      return undefined;
-    }
-    const reason = `Not sent: the broker refused this topic shortly before. ${pause.reason}`;
-    return { code: 'PUBLISH_NOT_AUTHORIZED', reason };
+    const error = this.#acknowledgements.take(type, id, reasonCode, text, this.#terms, this.#nowMs);
+    if (error !== undefined) this.#fail(error);
   }
 
   #condemnUnsent(id: number, cursor: LaneCursor, reason: QuarantineReason): void {
@@ -596,7 +482,12 @@ export class Session {
     const code = reason?.code;
     if (code === 'CLIENT_ID_TAKEN' || code === 'KEEPALIVE_TIMEOUT') return;
     const window = this.#terms?.window;
-    if (this.#protocolVersion === 4 && this.#sendsQos2 && window?.hasGrown === true && code !== 'ACK_OVERDUE') {
+    if (
+      this.#protocolVersion === 4 &&
+      this.#acknowledgements.hasQos2 &&
+      window?.hasGrown === true &&
+      code !== 'ACK_OVERDUE'
+    ) {
       // Nothing but our growth has changed: remember what the broker bore before it.
       this.#learnedWindowMax = Math.max(1, Math.floor(window.size / 1.5));
     }
@@ -604,7 +495,7 @@ export class Session {
     const before = this.#suspicion.narrowedTo;
     this.#suspicion.connectionDied(
       death,
-      this.#acknowledgedCount,
+      this.#acknowledgements.count,
       reason?.message ?? 'the broker closed the connection.',
     );
     const { narrowedTo } = this.#suspicion;
@@ -626,5 +517,4 @@ export class Session {
   }
 }
 
-const PING_AFTER = 0.75;
 const UNANNOUNCED_WINDOW_MAX = 20;

@@ -49,11 +49,19 @@ export class Slots {
   readonly refusals = new Uint8Array(65_536);
   /** How many connections in a row died while it was in flight. */
   readonly deaths = new Uint8Array(65_536);
+  /** 1: the broker ended its exchange with a refusal, so that its next PUBLISH is the first of a new one, without DUP. */
+  readonly isEnded = new Uint8Array(65_536);
+  /** 1: its last PUBLISH had DUP. */
+  readonly isRepeated = new Uint8Array(65_536);
+  /** Message Expiry Interval that it was first sent with, because a re-send is byte-identical; 0: none yet. */
+  readonly expirySeconds = new Uint32Array(65_536);
 
   /** Makes the slot ready for the message that will have this identifier next. */
   clear(packetId: number): void {
     this.state[packetId] = WAITING;
     this.refusals[packetId] = 0;
     this.deaths[packetId] = 0;
+    this.isEnded[packetId] = 0;
+    this.expirySeconds[packetId] = 0;
   }
 }

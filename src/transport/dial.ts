@@ -174,7 +174,7 @@ function interleave(addresses: readonly LookupAddress[]): LookupAddress[] {
  * Whoever dials a closed port of his own machine often enough is once given that very port as his own, and TCP
  * connects him to himself (simultaneous open). That would also keep the broker from opening its port again.
  */
-function isConnectedToItself(socket: Socket): boolean {
+export function isConnectedToItself(socket: Socket): boolean {
   return socket.localPort === socket.remotePort && socket.localAddress === socket.remoteAddress;
 }
 

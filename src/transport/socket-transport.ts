@@ -16,7 +16,7 @@ import { type TlsInfo, upgradeToTls } from './tls-upgrade.js';
 import type { Transport, TransportEvents, TransportOptions } from './transport.js';
 import { upgradeToWebSocket } from './websocket-upgrade.js';
 
-/** How long an ending connection may make no progress before it is destroyed. */
+/** How long an ending connection may take to send what is left and to be closed by the broker, too. */
 const LINGER_MS = 5000;
 
 type Phase = 'certificates' | 'resolving' | 'dialing' | 'securing' | 'upgrading' | 'open' | 'ending' | 'closed';
@@ -71,7 +71,7 @@ export class SocketTransport implements Transport {
     channel.end(() => {
       this.#isFlushed = true;
     });
-    this.#linger(channel, channel.bufferedSizeBytes);
+    this.#linger(channel);
   }
 
   destroy(): void {
@@ -202,14 +202,10 @@ export class SocketTransport implements Transport {
     this.#close(timeoutError(this.#phase, this.#options.connectTimeoutMs));
   }
 
-  /** Destroys an ending connection when it makes no progress. */
-  #linger(channel: Channel, sizeBytesBefore: number): void {
+  /** Destroys an ending connection that does not come to its end. */
+  #linger(channel: Channel): void {
     this.#cancelTimer = this.#clock.schedule(LINGER_MS, () => {
       const sizeBytes = channel.bufferedSizeBytes;
-      if (sizeBytes > 0 && sizeBytes < sizeBytesBefore) {
-        this.#linger(channel, sizeBytes);
-        return;
-      }
       const text = `The broker did not take the last ${sizeBytes} bytes.`;
       this.#close(this.#isFlushed || sizeBytes === 0 ? undefined : new NorthError('CONNECTION_LOST', text));
     });

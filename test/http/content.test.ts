@@ -337,7 +337,7 @@ describe('too much at once', () => {
         assert.equal((await post(server, JSON.stringify([VALUE]))).status, 202);
       },
       undefined,
-      { requestsMax: 2 },
+      { limits: { requestsMax: 2 } },
     ));
 
   it('is refused with 429 by the bytes in memory, but a request alone always has room', () =>
@@ -360,6 +360,6 @@ describe('too much at once', () => {
         assert.equal((await held).status, 202);
       },
       undefined,
-      { bodiesSizeMaxBytes: 10_000 },
+      { limits: { bodiesSizeMaxBytes: 10_000 } },
     ));
 });

@@ -274,7 +274,7 @@ describe('a bad request', () => {
     withServer(async (server) => {
       const cases: [string, number][] = [
         ['NONSENSE\r\n\r\n', 400],
-        ['GET / HTTP/1.1\r\n\r\n', 400],
+        ['GET / HTTP/1.1\r\nconnection: close\r\n\r\n', 400],
         [`GET / HTTP/1.1\r\nhost: localhost\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`, 431],
         ['GET /%E0%A4%A HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n', 400],
         ['GET /%00 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n', 404],
@@ -286,7 +286,7 @@ describe('a bad request', () => {
           `POST ${CONTENT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n`,
           400,
         ],
-        [`GET /api/connectors/${'x'.repeat(300)} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n`, 404],
+        [`GET /api/connectors/${'x'.repeat(300)} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n`, 400],
         ['GET /../../etc/passwd HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n', 404],
         ['GET /page/../server.js HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n', 404],
         ['GET /page/%2e%2e%2fserver.js HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n', 404],
@@ -302,11 +302,15 @@ describe('a bad request', () => {
     }));
 
   it('whose header drips in slowly is cut off', () =>
-    withServer(async (server) => {
-      const answer = await sendRaw(server.url, 'GET /healthz HTTP/1.1\r\nhost: loc');
-      assert.equal(answer.status, 408);
-      assert.match(answer.text, /REQUEST_TIMEOUT/);
-    }));
+    withServer(
+      async (server) => {
+        const answer = await sendRaw(server.url, 'GET /healthz HTTP/1.1\r\nhost: loc');
+        assert.equal(answer.status, 408);
+        assert.match(answer.text, /REQUEST_TIMEOUT/);
+      },
+      undefined,
+      { limits: { headersTimeoutMs: 300 } },
+    ));
 
   it('whose body never ends is cut off', () =>
     withServer(
@@ -318,7 +322,7 @@ describe('a bad request', () => {
         assert.equal((await ask(server, 'POST', CONTENT)).status, 202);
       },
       undefined,
-      { requestTimeoutMs: 500, requestsMax: 1 },
+      { limits: { requestTimeoutMs: 300, requestsMax: 1 } },
     ));
 
   it('that goes away in the middle of its body frees its room and stores nothing', () =>
@@ -339,26 +343,30 @@ describe('a bad request', () => {
         assert.deepEqual(server.log, []);
       },
       undefined,
-      { requestsMax: 1 },
+      { limits: { requestsMax: 1 } },
     ));
 
   it('with a body that is refused unread still gets its answer, and then cannot go on for ever', () =>
-    withServer(async (server) => {
-      const { hostname, port } = new URL(server.url);
-      const socket = connect(Number(port), hostname);
-      let text = '';
-      socket.on('error', () => undefined);
-      socket.setEncoding('utf8').on('data', (chunk) => {
-        text += chunk;
-      });
-      const closed = new Promise((resolve) => socket.once('close', resolve));
-      socket.write('POST /nowhere HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n');
-      const chunk = `10000\r\n${'x'.repeat(65_536)}\r\n`;
-      const timer = setInterval(() => socket.write(chunk), 5);
-      await eventually(() => text.includes('ROUTE_UNKNOWN'), 'the answer');
-      await within(closed, 'the server to cut the connection', 15_000);
-      clearInterval(timer);
-    }));
+    withServer(
+      async (server) => {
+        const { hostname, port } = new URL(server.url);
+        const socket = connect(Number(port), hostname);
+        let text = '';
+        socket.on('error', () => undefined);
+        socket.setEncoding('utf8').on('data', (chunk) => {
+          text += chunk;
+        });
+        const closed = new Promise((resolve) => socket.once('close', resolve));
+        socket.write('POST /nowhere HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n');
+        const chunk = `10000\r\n${'x'.repeat(65_536)}\r\n`;
+        const timer = setInterval(() => socket.write(chunk), 5);
+        socket.once('close', () => clearInterval(timer));
+        await eventually(() => text.includes('ROUTE_UNKNOWN'), 'the answer');
+        await within(closed, 'the server to cut the connection', 15_000);
+      },
+      undefined,
+      { limits: { lingerMs: 300 } },
+    ));
 });
 
 describe('closing', () => {

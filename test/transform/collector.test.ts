@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { type Lane, LANES, laneIndex } from '../../src/core/lane.js';
+import { LANES, type Lane, laneIndex } from '../../src/core/lane.js';
 import { decodeProperties } from '../../src/core/properties.js';
 import { readRecord } from '../../src/core/record.js';
 import { joinTopic } from '../../src/core/topic.js';

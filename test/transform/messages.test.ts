@@ -110,7 +110,11 @@ describe('messages', () => {
     ['with an empty topic to answer to', properties({ responseTopic: '' }), /responseTopic: The topic is empty/],
     ['with correlation data in plain text', properties({ correlationData: 'hello!' }), /correlationData is not valid/],
     ['with user properties as list', properties({ userProperties: ['a'] }), /userProperties is an object/],
-    ['with a numeric user property', properties({ userProperties: { a: 1 } }), /userProperties\["a"\] is a text, not 1/],
+    [
+      'with a numeric user property',
+      properties({ userProperties: { a: 1 } }),
+      /userProperties\["a"\] is a text, not 1/,
+    ],
     ['with a list of numbers', properties({ userProperties: { a: ['x', 1] } }), /userProperties\["a"\] is a text/],
     ['with a negative expiry', properties({ messageExpiry: -1 }), /messageExpiry is 0 to/],
     ['with an expiry too far', properties({ messageExpiry: 2 ** 32 }), /messageExpiry is 0 to/],

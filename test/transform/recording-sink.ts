@@ -1,5 +1,5 @@
 /** What a transformer gave, in order, for the tests of this folder. */
-import { transformerSchema, type TransformerOptions } from '../../src/config/transformers.js';
+import { type TransformerOptions, transformerSchema } from '../../src/config/transformers.js';
 import type { Content } from '../../src/core/content.js';
 import type { ErrorCode } from '../../src/core/error-codes.js';
 import {
@@ -81,7 +81,11 @@ export function open(options: TransformerOptions): Transformer {
 }
 
 /** Opens a transformer and gives it one piece of content. */
-export async function run(options: TransformerOptions, content: Content, chunks?: ChunkOptions): Promise<RecordingSink> {
+export async function run(
+  options: TransformerOptions,
+  content: Content,
+  chunks?: ChunkOptions,
+): Promise<RecordingSink> {
   const sink = new RecordingSink();
   await open(options).transform(content, sink, chunks);
   return sink;

@@ -84,7 +84,7 @@ describe('setpoints', () => {
     ['with a numeric reference', { reference: 5, value: 1 }, /reference is a text, not 5/],
     ['with an empty reference', { reference: '', value: 1 }, /reference is empty/],
     ['without value', { reference: 'a' }, /^value is missing/],
-    ['with a slip of the pen', { reference: 'a', valeu: 1 }, /no key "valeu"; perhaps "value" is meant/],
+    ['with a slip of the pen', { reference: 'a', vlue: 1 }, /no key "vlue"; perhaps "value" is meant/],
     ['with a condition that is not known', { reference: 'a', value: 1, deadline: 'now' }, /no key "deadline"/],
     ['with a text that is no Unicode', { reference: 'a', value: '\udc00' }, /half of a surrogate pair/],
     ['with a value that has no JSON', { reference: 'a', value: 10n }, /cannot be written as JSON/],
@@ -102,7 +102,10 @@ describe('setpoints', () => {
   }
 
   it('every element ends in exactly one place, whatever it is', async () => {
-    const element = fc.oneof(fc.anything(), fc.record({ reference: fc.string({ unit: 'binary' }), value: fc.anything() }));
+    const element = fc.oneof(
+      fc.anything(),
+      fc.record({ reference: fc.string({ unit: 'binary' }), value: fc.anything() }),
+    );
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(undefined, '{reference}'), fc.array(element), async (topic, elements) => {
         const sink = await transform({ topic }, ...elements);
@@ -124,7 +127,11 @@ describe('setpoints', () => {
   it('only setpoints from its source are taken', () => {
     const transformer = open({ type: 'setpoints-to-mqtt', from: 'scada' });
     assert.deepEqual(
-      [transformer.takes('setpoints', 'scada'), transformer.takes('setpoints', 'x'), transformer.takes('json', 'scada')],
+      [
+        transformer.takes('setpoints', 'scada'),
+        transformer.takes('setpoints', 'x'),
+        transformer.takes('json', 'scada'),
+      ],
       [true, false, false],
     );
   });

@@ -176,7 +176,10 @@ test('a CONNACK with a limit that is zero, given twice or cut off is a protocol 
     'Topic Alias Maximum twice': [0x22, 0, 1, 0x22, 0, 2],
   };
   for (const [name, properties] of Object.entries(cases)) {
-    const packet = firstConnack(5, Buffer.from([0x20, 3 + properties.length, 0, 0, properties.length, ...properties]));
-    assert.match(connackProblem(packet) ?? 'none', new RegExp(name.replace(/ (0|twice|cut off)$/, '')), name);
+    const bytes = Buffer.from([0x20, 3 + properties.length, 0, 0, properties.length, ...properties]);
+    const [read] = readChunks(5, [bytes]).reads;
+    if (read?.kind === 'malformed' && name.endsWith('cut off')) continue;
+    assert.ok(read?.kind === 'packet' && read.packet.cmd === 'connack', name);
+    assert.match(connackProblem(read.packet) ?? 'none', new RegExp(name.replace(/ (0|twice|cut off)$/, '')), name);
   }
 });

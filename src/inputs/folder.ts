@@ -1,0 +1,297 @@
+/**
+ * Takes the files of a folder, oldest first, one at a time.
+ *
+ *     listed -> settled -> handed to the connectors, part by part -> moved to done/ or failed/
+ *                              |                                        |
+ *                              | the progress is stored with the rows   | synced before the next file is begun
+ *
+ * The connectors store how far they are as one position per input, which the next file overwrites. Therefore a file that
+ * was begun is brought to its end and moved away before another one is begun: also after a restart, after a full cache,
+ * and when it cannot be moved. Otherwise it would be met again with its progress forgotten, and published twice.
+ *
+ * What each problem does:
+ * - it passes by itself (cache full, service stopping, folder not usable): the input waits and tries again;
+ * - no connector has a transformer for the file: the file stays, and the others are taken;
+ * - it lies in the file: the file goes to failed/ with the reason beside it, and the next one is taken.
+ */
+import { join } from 'node:path';
+import type { FolderConfig } from '../config/inputs.js';
+import type { Clock } from '../core/clock.js';
+import { errorText, NorthError, systemCode } from '../core/error.js';
+import { ERRORS } from '../core/error-codes.js';
+import type { Logger } from '../core/logger.js';
+import { FILE_REJECTIONS_MAX, type FileProgress, type FileReceipt } from './file.js';
+import { readFileContent } from './file-form.js';
+import { decodeFileKey, encodeFileKey, type FileKey, hasGrown, mayBe, readFileKey } from './file-key.js';
+import { FolderListing, type ListedFile } from './folder-listing.js';
+import type { Delivery, Input, InputStatus } from './input.js';
+import { OpenFile } from './open-file.js';
+import { OutcomeFolders } from './outcome-folders.js';
+import { InputReport } from './report.js';
+
+export interface FolderOptions {
+  config: FolderConfig;
+  delivery: Delivery;
+  clock: Clock;
+  logger: Logger;
+}
+
+/** What came of trying a file: whether the next one may be begun. */
+type Verdict = 'next' | 'wait';
+
+export class FolderInput implements Input {
+  readonly id: string;
+  readonly #config: FolderConfig;
+  readonly #delivery: Delivery;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #report: InputReport;
+  readonly #listing: FolderListing;
+  readonly #outcomes: OutcomeFolders;
+  /** Files that a connector has begun, by name; they come before all others. Undefined until they have been asked for. */
+  #begun: Map<string, FileKey> | undefined;
+  /** Of each of these the part before was taken: when it has only grown, it was not complete then. */
+  readonly #changed = new Map<string, FileKey>();
+  #stopping: AbortController | undefined;
+  #running: Promise<void> | undefined;
+
+  constructor({ config, delivery, clock, logger }: FolderOptions) {
+    this.id = config.id;
+    this.#config = config;
+    this.#delivery = delivery;
+    this.#clock = clock;
+    this.#logger = logger;
+    this.#report = new InputReport(config.id, config.type, clock, logger);
+    this.#outcomes = new OutcomeFolders(config.path);
+    this.#listing = new FolderListing({
+      path: config.path,
+      pattern: config.pattern,
+      settleTimeMs: config.settleTime,
+      clock,
+      onLink: (name) => logger.warn({ input: config.id, name }, 'A symbolic link is not taken.'),
+    });
+  }
+
+  start(): void {
+    if (this.#running !== undefined) return;
+    const stopping = new AbortController();
+    this.#stopping = stopping;
+    this.#running = this.#run(stopping.signal);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping?.abort();
+    await this.#running;
+    this.#running = undefined;
+    this.#report.show('stopped', 'stopped');
+  }
+
+  status(): InputStatus {
+    return this.#report.status();
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    this.#showIdle();
+    while (!signal.aborted) {
+      try {
+        await this.#lookOnce(signal);
+      } catch (error) {
+        this.#report.problem(error, 'The folder cannot be worked on.');
+        this.#report.show('failing', errorText(error));
+      }
+      await this.#pause(signal);
+    }
+  }
+
+  #showIdle(): void {
+    this.#report.show('running', `watching ${this.#config.path} for ${this.#config.pattern}`);
+  }
+
+  /** Resolves after the interval, or at once when the input is stopped. */
+  #pause(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal.aborted) {
+        resolve();
+        return;
+      }
+      const cancel = this.#clock.schedule(this.#config.interval, () => {
+        signal.removeEventListener('abort', end);
+        resolve();
+      });
+      const end = (): void => {
+        cancel();
+        resolve();
+      };
+      signal.addEventListener('abort', end, { once: true });
+    });
+  }
+
+  async #lookOnce(signal: AbortSignal): Promise<void> {
+    await this.#outcomes.prepare();
+    this.#begun ??= await this.#readBegun();
+    const files = await this.#listing.read();
+    const order = this.#chooseOrder(files, this.#begun);
+    let verdict: Verdict = 'next';
+    for (const file of order) {
+      if (signal.aborted) return;
+      verdict = await this.#takeFile(file, this.#begun, signal);
+      if (verdict === 'wait') return;
+    }
+    this.#showIdle();
+  }
+
+  async #readBegun(): Promise<Map<string, FileKey>> {
+    const begun = new Map<string, FileKey>();
+    for (const { fileKey } of await this.#delivery.fileProgress(positionSource(this.id))) {
+      const key = decodeFileKey(fileKey);
+      if (key !== undefined) begun.set(key.name, key);
+    }
+    return begun;
+  }
+
+  /** The settled files, those that were begun before first; none while one of these has not settled yet. */
+  #chooseOrder(files: readonly ListedFile[], begun: Map<string, FileKey>): ListedFile[] {
+    const byName = new Map(files.map((file) => [file.name, file]));
+    const first: ListedFile[] = [];
+    for (const [name, key] of begun) {
+      const file = byName.get(name);
+      if (file !== undefined && mayBe(key, file)) {
+        if (!file.settled) return [];
+        first.push(file);
+        continue;
+      }
+      // It is gone, or another file has its name now.
+      begun.delete(name);
+      if (file !== undefined) this.#changed.set(name, key);
+    }
+    for (const name of this.#changed.keys()) if (!byName.has(name)) this.#changed.delete(name);
+    return [...first, ...files.filter((file) => file.settled && !begun.has(file.name))];
+  }
+
+  async #takeFile(listed: ListedFile, begun: Map<string, FileKey>, signal: AbortSignal): Promise<Verdict> {
+    const { name } = listed;
+    let file: OpenFile;
+    try {
+      file = await OpenFile.open(join(this.#config.path, name), name);
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return 'next';
+      const text = `"${name}" cannot be opened: ${errorText(error)}.`;
+      return this.#fail(name, new NorthError('FILE_UNREADABLE', text, { cause: error }), undefined);
+    }
+    let outcome: { receipt: FileReceipt } | { error: unknown; progress: FileProgress | undefined };
+    try {
+      if (file.stat.sizeBytes !== listed.sizeBytes || file.stat.modifiedMs !== listed.modifiedMs) return 'next';
+      outcome = await this.#deliver(file, begun, signal);
+    } finally {
+      await file.close();
+    }
+    if ('receipt' in outcome) return this.#finish(name, outcome.receipt, begun);
+    return this.#judge(name, outcome.error, outcome.progress, begun, signal);
+  }
+
+  /** Hands the file over. The file stays open throughout, so that all readings are of the same one. */
+  async #deliver(file: OpenFile, begun: Map<string, FileKey>, signal: AbortSignal) {
+    const { name, stat } = file;
+    let progress: FileProgress | undefined;
+    try {
+      const key = await readFileKey(file.handle, name, stat);
+      const before = this.#changed.get(name);
+      if (before !== undefined && (await hasGrown(file.handle, before, stat))) {
+        throw new NorthError('FILE_CHANGED', `"${name}" has grown after a part of it was taken.`);
+      }
+      const content = await readFileContent(file, {
+        contentType: this.#config.contentType,
+        jsonMaxSizeBytes: this.#config.jsonMaxSize,
+      });
+      this.#report.show('running', `reading ${name}`);
+      const receipt = await this.#delivery.deliverFile(content, {
+        source: this.id,
+        positionSource: positionSource(this.id),
+        fileKey: encodeFileKey(key),
+        signal,
+        onProgress: (now) => {
+          progress = now;
+          begun.set(name, key);
+          this.#report.show('running', `reading ${name}, ${now.rowsTaken} rows stored`);
+        },
+      });
+      begun.set(name, key);
+      return { receipt };
+    } catch (error) {
+      return { error, progress };
+    }
+  }
+
+  async #finish(name: string, receipt: FileReceipt, begun: Map<string, FileKey>): Promise<Verdict> {
+    const { accepted, rejectedCount } = receipt;
+    const note = rejectedCount === 0 ? undefined : { name: 'rejected', text: describeRejections(receipt) };
+    await this.#outcomes.take(name, 'done', note);
+    begun.delete(name);
+    this.#changed.delete(name);
+    this.#report.delivered();
+    this.#logger.info({ input: this.id, name, accepted, rejected: rejectedCount }, 'A file was taken.');
+    return 'next';
+  }
+
+  async #judge(
+    name: string,
+    error: unknown,
+    progress: FileProgress | undefined,
+    begun: Map<string, FileKey>,
+    signal: AbortSignal,
+  ): Promise<Verdict> {
+    const code = error instanceof NorthError ? error.code : 'INTERNAL';
+    if (signal.aborted && code === 'SERVICE_STOPPING') return 'wait';
+    if (code === 'TRANSFORMER_MISSING') {
+      this.#report.problem(error, `The file ${JSON.stringify(name)} stays where it is.`);
+      return 'next';
+    }
+    if (code !== 'INTERNAL' && ERRORS[code].retry === 'later') {
+      this.#report.problem(error, `The file ${JSON.stringify(name)} waits.`);
+      this.#report.show('waiting', `waiting with ${name}: ${errorText(error)}`);
+      return 'wait';
+    }
+    if (code === 'FILE_CHANGED' && !this.#changed.has(name)) {
+      // It is still being written; when it has settled again, it shows whether it has grown or is another one.
+      const key = begun.get(name);
+      begun.delete(name);
+      if (key !== undefined) this.#changed.set(name, key);
+      this.#report.problem(error, `The file ${JSON.stringify(name)} is not complete.`);
+      return 'next';
+    }
+    const verdict = await this.#fail(name, error, progress);
+    begun.delete(name);
+    this.#changed.delete(name);
+    return verdict;
+  }
+
+  async #fail(name: string, error: unknown, progress: FileProgress | undefined): Promise<Verdict> {
+    const text = describeFailure(error, progress, new Date(this.#clock.wallMs()));
+    await this.#outcomes.take(name, 'failed', { name: 'reason', text });
+    this.#report.failed(error, `The file ${JSON.stringify(name)} was moved to failed/.`);
+    return 'next';
+  }
+}
+
+function positionSource(id: string): string {
+  return `folder:${id}`;
+}
+
+function describeFailure(error: unknown, progress: FileProgress | undefined, now: Date): string {
+  const code = error instanceof NorthError ? error.code : 'INTERNAL';
+  const remedy = error instanceof NorthError ? error.remedy : ERRORS.INTERNAL.remedy;
+  const stored = progress?.accepted ?? 0;
+  const rows =
+    stored === 0
+      ? 'Nothing of it was taken.'
+      : `${stored} rows of it were taken before, and are not undone: repeat only the others.`;
+  return `${now.toISOString()}\n${code}: ${errorText(error)}\n${remedy}\n${rows}\n`;
+}
+
+function describeRejections({ rejectedCount, rejected, rowsTaken }: FileReceipt): string {
+  const lines = rejected.map(({ index, code, message }) => `row ${index}: ${code}: ${message}`);
+  const rest = rejectedCount - rejected.length;
+  const more =
+    rest > 0 ? [`and ${rest} more (the first ${FILE_REJECTIONS_MAX} since the last interruption are listed)`] : [];
+  return `${[`${rejectedCount} of ${rowsTaken} rows were not valid and are not taken:`, ...lines, ...more].join('\n')}\n`;
+}

@@ -1,0 +1,126 @@
+/**
+ * Where files go when they are done with: `done/` and `failed/` inside the watched folder, the latter with the reason
+ * beside the file. Nothing there is ever overwritten.
+ */
+import { constants } from 'node:fs';
+import { access, lstat, mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
+import { join, parse } from 'node:path';
+import { errorText, NorthError, systemCode } from '../core/error.js';
+
+export type Outcome = 'done' | 'failed';
+
+/** Names of which the next free number is remembered, so that a name that comes every minute needs no search. */
+const REMEMBERED_NAMES_MAX = 1000;
+
+export class OutcomeFolders {
+  readonly #path: string;
+  readonly #nextNumbers = new Map<string, number>();
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /**
+   * Makes the folders where they are missing and checks that files can be moved there. Rejects with FOLDER_UNUSABLE.
+   * A symbolic link instead of one is refused: who may write into the folder could otherwise choose where files go.
+   */
+  async prepare(): Promise<void> {
+    try {
+      await mkdir(this.#path, { recursive: true });
+      await access(this.#path, constants.R_OK | constants.W_OK | constants.X_OK);
+      for (const outcome of ['done', 'failed'] as const) {
+        const folder = join(this.#path, outcome);
+        await mkdir(folder, { recursive: true });
+        if (!(await lstat(folder)).isDirectory()) throw unusable(folder, 'it is a symbolic link');
+        await access(folder, constants.W_OK | constants.X_OK);
+      }
+    } catch (error) {
+      if (error instanceof NorthError) throw error;
+      throw unusable(this.#path, errorText(error), error);
+    }
+  }
+
+  /**
+   * Moves the file and writes the note, if any, beside it as `<name>.<noteName>.txt`. When it resolves, the move is on
+   * stable storage: after a power cut the file does not come back to be published again. A name that is taken gets a
+   * number. Rejects with FOLDER_UNUSABLE, with the file where it was.
+   */
+  async take(name: string, outcome: Outcome, note?: { name: string; text: string }): Promise<string> {
+    const folder = join(this.#path, outcome);
+    try {
+      const target = await this.#reserve(folder, name);
+      try {
+        // The note first: a file in failed/ never stands there without its reason.
+        if (note !== undefined) await writeFile(join(folder, `${target}.${note.name}.txt`), note.text);
+        await rename(join(this.#path, name), join(folder, target));
+      } catch (error) {
+        await rm(join(folder, target), { force: true });
+        if (note !== undefined) await rm(join(folder, `${target}.${note.name}.txt`), { force: true });
+        throw error;
+      }
+      await syncFolder(folder);
+      await syncFolder(this.#path);
+      return target;
+    } catch (error) {
+      throw unusable(folder, `"${name}" cannot be moved there: ${errorText(error)}`, error);
+    }
+  }
+
+  /**
+   * Takes a free name by making an empty file of it, which the rename then replaces. A rename alone would overwrite, and
+   * a hard link, which would not, does not exist on many network shares.
+   */
+  async #reserve(folder: string, name: string): Promise<string> {
+    const key = join(folder, name);
+    const { name: stem, ext } = parse(name);
+    for (let number = this.#nextNumbers.get(key) ?? 0; ; number++) {
+      const target = number === 0 ? name : `${stem}-${number}${ext}`;
+      try {
+        await (await open(join(folder, target), 'wx')).close();
+        this.#remember(key, number + 1);
+        return target;
+      } catch (error) {
+        if (systemCode(error) !== 'EEXIST') throw error;
+      }
+    }
+  }
+
+  #remember(key: string, number: number): void {
+    this.#nextNumbers.delete(key);
+    this.#nextNumbers.set(key, number);
+    if (this.#nextNumbers.size <= REMEMBERED_NAMES_MAX) return;
+    const [first] = this.#nextNumbers.keys();
+    if (first !== undefined) this.#nextNumbers.delete(first);
+  }
+}
+
+function unusable(folder: string, problem: string, cause?: unknown): NorthError {
+  return new NorthError('FOLDER_UNUSABLE', `The folder ${folder} cannot be used: ${problem}.`, {
+    place: folder,
+    cause,
+  });
+}
+
+/** Not every system lets a folder be opened or synced: Windows and many shares do not, and sync on their own terms. */
+const SYNC_UNSUPPORTED: ReadonlySet<string | undefined> = new Set([
+  'EISDIR',
+  'EINVAL',
+  'EPERM',
+  'EACCES',
+  'ENOTSUP',
+  'ENOSYS',
+  'EBADF',
+]);
+
+async function syncFolder(path: string): Promise<void> {
+  try {
+    const folder = await open(path, 'r');
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
+  } catch (error) {
+    if (!SYNC_UNSUPPORTED.has(systemCode(error))) throw error;
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * What an acknowledgement does to its message [MQTT 5.0 §4.3, §4.4].
+ *
+ * Called for every PUBACK, PUBREC and PUBCOMP; what concerns all of a turn is summed up and looked at once.
+ */
+import type { QuarantineReason } from '../cache/store.js';
+import { NorthError } from '../core/error.js';
+import { type AcknowledgementType, PUBACK, PUBCOMP, PUBREC } from '../wire/packet-reader.js';
+import { LatencyHistogram } from './latency.js';
+import type { Ledger } from './ledger.js';
+import {
+  NO_MATCHING_SUBSCRIBERS,
+  PACKET_ID_IN_USE,
+  PACKET_ID_NOT_FOUND,
+  REFUSALS_MAX,
+  refusalOf,
+  retryPauseMs,
+  TOPIC_PAUSE_MS,
+} from './refusal.js';
+import type { ConnectionTerms, Sender } from './sender.js';
+import { RECEIVED, RELEASABLE, RELEASED, SENT, WAITING } from './slots.js';
+
+export interface AcknowledgementEvents {
+  /** A QoS 2 message was acknowledged as one of QoS 1. */
+  downgraded(): void;
+  topicPaused(topic: string, reason: string): void;
+}
+
+export class Acknowledgements {
+  readonly latency = new LatencyHistogram();
+  /** All that came, over all connections: it tells whether anything passes at all. */
+  count = 0;
+  /** A PUBREC has come on this connection. */
+  hasQos2 = false;
+  turnCount = 0;
+  turnLatencySumMs = 0;
+  readonly #ledger: Ledger;
+  readonly #sender: Sender;
+  readonly #events: AcknowledgementEvents;
+  readonly #pausedTopics = new Map<string, { untilMs: number; reason: string }>();
+
+  constructor(ledger: Ledger, sender: Sender, events: AcknowledgementEvents) {
+    this.#ledger = ledger;
+    this.#sender = sender;
+    this.#events = events;
+  }
+
+  /** A new connection: the broker's access rules may have changed. */
+  begin(): void {
+    this.#pausedTopics.clear();
+    this.hasQos2 = false;
+  }
+
+  beginTurn(): void {
+    this.turnCount = 0;
+    this.turnLatencySumMs = 0;
+  }
+
+  /** Gives an error when the broker has broken the protocol with it. */
+  take(
+    type: AcknowledgementType,
+    id: number,
+    reasonCode: number,
+    text: string | undefined,
+    terms: ConnectionTerms,
+    nowMs: number,
+  ): NorthError | undefined {
+    const { slots } = this.#ledger;
+    const state = slots.state[id];
+    if (type === PUBCOMP) {
+      // 0x92 says that the broker has forgotten the identifier: the exchange was complete before.
+      if (state === RELEASED && (reasonCode < 0x80 || reasonCode === PACKET_ID_NOT_FOUND)) this.#settle(id, nowMs);
+      return undefined;
+    }
+    if (state === WAITING && this.#ledger.mayBeHeld(id) && (reasonCode < 0x80 || reasonCode === PACKET_ID_IN_USE)) {
+      this.#takeHeld(type, id, nowMs);
+      return undefined;
+    }
+    if (state !== SENT) {
+      if (type !== PUBACK && state !== RECEIVED && state !== RELEASABLE && state !== RELEASED && reasonCode < 0x80) {
+        this.#sender.releaseUnknown(id, terms.protocolVersion === 5 ? PACKET_ID_NOT_FOUND : 0, nowMs);
+      }
+      return undefined;
+    }
+    // "Packet identifier in use" in answer to a re-send says that the broker has the message already.
+    const isHeld = reasonCode === PACKET_ID_IN_USE && slots.isRepeated[id] === 1;
+    if (reasonCode >= 0x80 && !isHeld) {
+      this.#refused(id, reasonCode, text, terms, nowMs);
+      return undefined;
+    }
+    if (reasonCode === NO_MATCHING_SUBSCRIBERS) {
+      this.#sender.counts[this.#ledger.cursorOf(id).index].noSubscribers++;
+    }
+    if (type === PUBACK) {
+      // Some brokers answer a QoS 2 PUBLISH with PUBACK: they have taken it, but only at QoS 1.
+      if (slots.qos[id] === 2) this.#events.downgraded();
+      this.#settle(id, nowMs);
+      return undefined;
+    }
+    if (slots.qos[id] === 1) {
+      return new NorthError('BROKER_PROTOCOL', 'The broker answered a QoS 1 message with PUBREC.');
+    }
+    this.hasQos2 = true;
+    this.#passed(nowMs - slots.timeMs[id]!);
+    this.#ledger.receive(id);
+    return undefined;
+  }
+
+  /** Why a message on this topic is not sent now, or undefined. */
+  pauseOf(topic: Uint8Array, nowMs: number): QuarantineReason | undefined {
+    if (this.#pausedTopics.size === 0) return undefined;
+    const name = Buffer.from(topic).toString();
+    const pause = this.#pausedTopics.get(name);
+    if (pause === undefined) return undefined;
+    if (nowMs >= pause.untilMs) {
+      this.#pausedTopics.delete(name);
+      return undefined;
+    }
+    const reason = `Not sent: the broker refused this topic shortly before. ${pause.reason}`;
+    return { code: 'PUBLISH_NOT_AUTHORIZED', reason };
+  }
+
+  /** The broker had the message of a former connection and answers before it was sent again on this one. */
+  #takeHeld(type: AcknowledgementType, id: number, nowMs: number): void {
+    this.count++;
+    if (type === PUBREC) this.#ledger.adopt(id);
+    else {
+      this.#sender.counts[this.#ledger.cursorOf(id).index].published++;
+      this.#ledger.settleUnsent(id, nowMs);
+    }
+  }
+
+  #passed(tookMs: number): void {
+    this.count++;
+    this.turnCount++;
+    this.turnLatencySumMs += tookMs;
+  }
+
+  #settle(id: number, nowMs: number): void {
+    const tookMs = nowMs - this.#ledger.slots.timeMs[id]!;
+    this.#passed(tookMs);
+    this.latency.observe(tookMs);
+    this.#sender.counts[this.#ledger.cursorOf(id).index].published++;
+    this.#ledger.settle(id, nowMs);
+  }
+
+  #refused(id: number, reasonCode: number, text: string | undefined, terms: ConnectionTerms, nowMs: number): void {
+    const { slots } = this.#ledger;
+    const offset = this.#ledger.cursorOf(id).offsetOf(id);
+    if (offset === undefined) return;
+    const refusal = refusalOf(reasonCode);
+    const reason = `The broker answered 0x${reasonCode.toString(16)}${text === undefined ? '' : `: ${text}`}.`;
+    if (refusal.action === 'retry') {
+      const refusals = slots.refusals[id]! + 1;
+      slots.refusals[id] = refusals;
+      if (refusal.slowDown) terms.window.halve();
+      if (refusals < REFUSALS_MAX) this.#ledger.defer(id, nowMs + retryPauseMs(refusals));
+      else this.#ledger.condemn(id, offset, { code: 'PUBLISH_RETRIES_EXHAUSTED', reason }, true);
+      return;
+    }
+    this.#ledger.condemn(id, offset, { code: refusal.code, reason }, true);
+    if (refusal.action === 'pauseTopic') this.#pauseTopic(id, reason, nowMs);
+  }
+
+  /** Topics are only kept from the first refusal on, so that the second one of a topic pauses it. */
+  #pauseTopic(id: number, reason: string, nowMs: number): void {
+    this.#sender.keepsTopics = true;
+    const topic = this.#sender.topics[id];
+    if (topic === undefined) return;
+    if (!this.#pausedTopics.has(topic)) this.#events.topicPaused(topic, reason);
+    this.#pausedTopics.set(topic, { untilMs: nowMs + TOPIC_PAUSE_MS, reason });
+  }
+}

@@ -1,0 +1,45 @@
+/** Messages name themselves: the payload begins with the lane's letter and the offset, such as `t42|`. */
+import { LANES, type Lane, laneIndex } from '../../src/core/lane.js';
+import { ID_RANGES, laneIndexOfId } from '../../src/session/slots.js';
+
+export type Key = string;
+
+export function keyOf(lane: Lane, offset: number): Key {
+  return `${lane.charAt(0)}${offset}`;
+}
+
+export function placeOf(key: Key): { lane: Lane; offset: number } {
+  const lane = LANES.find((name) => name.charAt(0) === key.charAt(0));
+  if (lane === undefined) throw new Error(`"${key}" names no message.`);
+  return { lane, offset: Number(key.slice(1)) };
+}
+
+export function payloadOf(key: Key, sizeBytes = 0): Buffer {
+  return Buffer.from(`${key}|`.padEnd(sizeBytes, '.'));
+}
+
+export function keyIn(payload: Uint8Array): Key {
+  const end = payload.indexOf(0x7c);
+  return Buffer.from(payload.subarray(0, end)).toString('latin1');
+}
+
+export function packetIdOf(key: Key): number {
+  const { lane, offset } = placeOf(key);
+  const range = ID_RANGES[laneIndex(lane)]!;
+  return range.start + (offset % range.size);
+}
+
+export function rangeSizeOf(lane: Lane): number {
+  return ID_RANGES[laneIndex(lane)]!.size;
+}
+
+/** The message that a packet identifier means when the lane's first unsettled offset is known. */
+export function keyOfPacketId(packetId: number, firstUnsettled: (lane: Lane) => number): Key {
+  const index = laneIndexOfId(packetId);
+  const lane = LANES[index]!;
+  const range = ID_RANGES[index]!;
+  const head = firstUnsettled(lane);
+  let distance = packetId - range.start - (head % range.size);
+  if (distance < 0) distance += range.size;
+  return keyOf(lane, head + distance);
+}

@@ -1,0 +1,97 @@
+/**
+ * A small reader of MQTT packets for the watchers of a world, independent of the one under test. It knows only what the
+ * rules need: type, flags, identifier, reason code and, of a PUBLISH, the key in the payload.
+ */
+import { type Key, keyIn } from './key.js';
+
+export interface SeenPacket {
+  type: number;
+  qos: number;
+  isDuplicate: boolean;
+  /** 0 where the packet has none. */
+  packetId: number;
+  reasonCode: number;
+  /** CONNACK only. */
+  sessionPresent: boolean;
+  /** PUBLISH only. */
+  key: Key | undefined;
+  bytes: Buffer;
+}
+
+export const CONNECT = 1;
+export const CONNACK = 2;
+export const PUBLISH = 3;
+export const PUBACK = 4;
+export const PUBREC = 5;
+export const PUBREL = 6;
+export const PUBCOMP = 7;
+export const PINGREQ = 12;
+export const DISCONNECT = 14;
+
+export class PacketStream {
+  #rest = Buffer.alloc(0);
+  readonly #isVersion5: boolean;
+
+  constructor(protocolVersion: 4 | 5) {
+    this.#isVersion5 = protocolVersion === 5;
+  }
+
+  read(bytes: Uint8Array): SeenPacket[] {
+    let all = this.#rest.length === 0 ? Buffer.from(bytes) : Buffer.concat([this.#rest, bytes]);
+    const packets: SeenPacket[] = [];
+    for (;;) {
+      const [length, headerSize] = variableAt(all, 1);
+      const size = headerSize + length;
+      if (headerSize === 0 || all.length < size) break;
+      packets.push(this.#packet(all.subarray(0, size), headerSize));
+      all = all.subarray(size);
+    }
+    this.#rest = all;
+    return packets;
+  }
+
+  #packet(bytes: Buffer, start: number): SeenPacket {
+    const type = bytes[0]! >> 4;
+    const packet: SeenPacket = {
+      type,
+      qos: (bytes[0]! >> 1) & 3,
+      isDuplicate: (bytes[0]! & 8) !== 0,
+      packetId: 0,
+      reasonCode: 0,
+      sessionPresent: false,
+      key: undefined,
+      bytes,
+    };
+    if (type === PUBLISH) {
+      let at = start + 2 + bytes.readUInt16BE(start);
+      if (packet.qos > 0) {
+        packet.packetId = bytes.readUInt16BE(at);
+        at += 2;
+      }
+      if (this.#isVersion5) {
+        const [propertiesSize, end] = variableAt(bytes, at);
+        at = end + propertiesSize;
+      }
+      packet.key = keyIn(bytes.subarray(at));
+    } else if (type >= PUBACK && type <= PUBCOMP) {
+      packet.packetId = bytes.readUInt16BE(start);
+      packet.reasonCode = bytes[start + 2] ?? 0;
+    } else if (type === CONNACK) {
+      packet.sessionPresent = (bytes[start]! & 1) === 1;
+      packet.reasonCode = bytes[start + 1]!;
+    }
+    return packet;
+  }
+}
+
+/** A Variable Byte Integer and the position after it; the position is 0 when it is incomplete. */
+function variableAt(bytes: Buffer, at: number): [value: number, end: number] {
+  let value = 0;
+  for (let i = 0; i < 4; i++) {
+    const byte = bytes[at + i];
+    if (byte === undefined) return [0, 0];
+    value += (byte & 0x7f) * 2 ** (7 * i);
+    if (byte < 0x80) return [value, at + i + 1];
+  }
+  throw new Error('A length has more than four bytes.');
+}

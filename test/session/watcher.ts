@@ -1,0 +1,243 @@
+/**
+ * Watches what one client writes and what reaches it, and writes down every breach of the rules that DESIGN calls "Rules
+ * on the wire". It knows what is stored, because most of the rules are about that.
+ */
+import type { Lane } from '../../src/core/lane.js';
+import { type Key, keyOfPacketId, packetIdOf, placeOf, rangeSizeOf } from './key.js';
+import type { ModelCache } from './model-cache.js';
+import {
+  CONNACK,
+  CONNECT,
+  PacketStream,
+  PINGREQ,
+  PUBACK,
+  PUBCOMP,
+  PUBLISH,
+  PUBREC,
+  PUBREL,
+  type SeenPacket,
+} from './packet-stream.js';
+
+/** What is known of one connection. */
+interface WatchedConnection {
+  out: PacketStream;
+  in: PacketStream;
+  protocolVersion: 4 | 5;
+  isConnected: boolean;
+  sessionPresent: boolean;
+  receiveMaximum: number;
+  /** Identifiers that count against the broker's quota. */
+  open: Set<number>;
+  lastOffset: Map<Lane, number>;
+  lastReceivedOrder: number;
+  hasPublished: boolean;
+  /** Messages that were known to be received when the connection began: their PUBRELs come before any PUBLISH. */
+  dueReleases: Set<Key>;
+}
+
+export class Watcher {
+  readonly problems: string[] = [];
+  /** Counts the sessions that the broker has said to be new. */
+  epoch = 0;
+  /** Messages sent so far, in any life. */
+  readonly sent = new Set<Key>();
+  /** Messages that the broker refused at least once: they may come out of order. */
+  readonly refused = new Set<Key>();
+  /** PUBLISHes of messages that had been sent in an older session of the broker. */
+  repeatedInNewSession = 0;
+  pingCount = 0;
+  publishCount = 0;
+  receiveMaximum = 65_535;
+  readonly #cache: ModelCache;
+  readonly #isPersistent: boolean;
+  #connection: WatchedConnection | undefined;
+  /** Messages whose exchange ended with an answer that this life of the client has seen. */
+  #finished = new Set<Key>();
+  /** Messages whose PUBREC this life knows to be stored. */
+  #knownReceived = new Set<Key>();
+  /** Messages sent in the present session and not refused since. */
+  #sentInSession = new Set<Key>();
+  /** What the bound was when this life began: below it the client cannot know what was sent. */
+  #bounds: Record<Lane, number>;
+  #isIdentityDue = false;
+  readonly #bytes = new Map<string, Buffer>();
+
+  constructor(cache: ModelCache, isPersistent: boolean) {
+    this.#cache = cache;
+    this.#isPersistent = isPersistent;
+    this.#bounds = this.#boundsNow();
+  }
+
+  /** A new process: it knows what is stored and nothing else. */
+  restarted(): void {
+    this.#connection = undefined;
+    this.#finished.clear();
+    this.#knownReceived = this.#storedReceived();
+    this.#bounds = this.#boundsNow();
+    this.#isIdentityDue = false;
+  }
+
+  connected(protocolVersion: 4 | 5): void {
+    this.#connection = {
+      out: new PacketStream(protocolVersion),
+      in: new PacketStream(protocolVersion),
+      protocolVersion,
+      isConnected: false,
+      sessionPresent: false,
+      receiveMaximum: this.receiveMaximum,
+      open: new Set(),
+      lastOffset: new Map(),
+      lastReceivedOrder: -1,
+      hasPublished: false,
+      dueReleases: new Set(),
+    };
+  }
+
+  disconnected(): void {
+    this.#connection = undefined;
+  }
+
+  committed(hasIdentity: boolean): void {
+    if (hasIdentity) this.#isIdentityDue = false;
+  }
+
+  /** The client was told that a save is stored which had these PUBRECs in it. */
+  confirmed(received: ReadonlySet<Key>): void {
+    for (const key of received) this.#knownReceived.add(key);
+  }
+
+  #storedReceived(): Set<Key> {
+    const keys = new Set<Key>();
+    for (const { lane, from, to } of this.#cache.progress.received) {
+      for (let offset = from; offset < to; offset++) keys.add(`${lane.charAt(0)}${offset}`);
+    }
+    return keys;
+  }
+
+  #boundsNow(): Record<Lane, number> {
+    const { command, alert, telemetry } = this.#cache.progress.lanes;
+    return { command: command.boundOffset, alert: alert.boundOffset, telemetry: telemetry.boundOffset };
+  }
+
+  wrote(bytes: Uint8Array): void {
+    const connection = this.#connection;
+    if (connection === undefined) {
+      this.problems.push('Bytes were written without a connection.');
+      return;
+    }
+    for (const packet of connection.out.read(bytes)) {
+      if (packet.type === CONNECT) continue;
+      if (packet.type === PUBLISH) this.#published(connection, packet);
+      else if (packet.type === PUBREL) this.#released(connection, packet);
+      else if (packet.type === PINGREQ) this.pingCount++;
+    }
+  }
+
+  #published(connection: WatchedConnection, packet: SeenPacket): void {
+    const key = packet.key ?? '';
+    const { lane, offset } = placeOf(key);
+    const breach = (text: string): void => {
+      this.problems.push(`PUBLISH of ${key}: ${text}.`);
+    };
+    this.publishCount++;
+    connection.hasPublished = true;
+    if (!connection.isConnected) breach('before CONNACK');
+    if (this.#isIdentityDue) breach('before it is stored whose session it is');
+    const progress = this.#cache.progress.lanes[lane];
+    if (offset >= progress.boundOffset) breach(`beyond the stored bound ${progress.boundOffset}`);
+    if (offset >= progress.firstUnsettled + rangeSizeOf(lane)) breach('its identifier is not free');
+    if (this.#cache.isSettled(lane, offset)) breach('it is settled');
+    const last = connection.lastOffset.get(lane) ?? -1;
+    if (offset <= last && !this.refused.has(key)) breach(`after offset ${last}`);
+    connection.lastOffset.set(lane, Math.max(last, offset));
+    const isRepeated = this.sent.has(key);
+    this.sent.add(key);
+    if (packet.qos === 0) return;
+    if (isRepeated && !this.#sentInSession.has(key) && !this.refused.has(key)) this.repeatedInNewSession++;
+    if (this.#finished.has(key)) breach('its exchange is finished');
+    if (packet.packetId !== packetIdOf(key)) breach(`with identifier ${packet.packetId}`);
+    if (connection.open.has(packet.packetId)) breach('again on the same connection');
+    connection.open.add(packet.packetId);
+    if (connection.open.size > connection.receiveMaximum) breach(`${connection.open.size} are in flight`);
+    if (connection.sessionPresent && this.#knownReceived.has(key)) breach('its PUBREC is stored');
+    const isUnsure = offset < this.#bounds[lane];
+    if (packet.isDuplicate && !this.#sentInSession.has(key) && !isUnsure) breach('with DUP, for the first time');
+    if (!packet.isDuplicate && this.#sentInSession.has(key)) breach('without DUP, not for the first time');
+    this.#sentInSession.add(key);
+    this.#compareBytes(connection, packet, key, breach);
+  }
+
+  #compareBytes(connection: WatchedConnection, packet: SeenPacket, key: Key, breach: (text: string) => void): void {
+    const bytes = Buffer.from(packet.bytes);
+    bytes[0] = bytes[0]! & ~8;
+    const name = `${connection.protocolVersion} ${packet.qos} ${this.epoch} ${key}`;
+    const former = this.#bytes.get(name);
+    if (former === undefined) this.#bytes.set(name, bytes);
+    else if (!former.equals(bytes)) breach('with other bytes than before');
+  }
+
+  /** Bytes may differ from here on: the terms of the broker, or the clock, or what the process remembers. */
+  forgetBytes(): void {
+    this.#bytes.clear();
+  }
+
+  #released(connection: WatchedConnection, packet: SeenPacket): void {
+    const key = keyOfPacketId(packet.packetId, (lane) => this.#cache.progress.lanes[lane].firstUnsettled);
+    const { lane, offset } = placeOf(key);
+    const breach = (text: string): void => {
+      this.problems.push(`PUBREL of ${key}: ${text}.`);
+    };
+    if (!this.#cache.isReceived(lane, offset)) {
+      breach('its PUBREC is not stored');
+      return;
+    }
+    if (this.#finished.has(key)) breach('its exchange is finished');
+    if (connection.hasPublished && connection.dueReleases.has(key)) breach('after a PUBLISH');
+    const order = this.#cache.receivedOrder.get(key) ?? -1;
+    if (order <= connection.lastReceivedOrder) breach('not in the order of the PUBRECs');
+    connection.lastReceivedOrder = order;
+    connection.open.add(packet.packetId);
+  }
+
+  /** Bytes reach the client; called before the client sees them. */
+  reached(bytes: Uint8Array): void {
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    for (const packet of connection.in.read(bytes)) {
+      if (packet.type === CONNACK) this.#accepted(connection, packet);
+      else if (packet.type === PUBACK || packet.type === PUBREC || packet.type === PUBCOMP) {
+        this.#acknowledged(connection, packet);
+      }
+    }
+  }
+
+  #accepted(connection: WatchedConnection, packet: SeenPacket): void {
+    if (packet.reasonCode !== 0) return;
+    connection.isConnected = true;
+    connection.sessionPresent = packet.sessionPresent;
+    if (packet.sessionPresent) {
+      connection.dueReleases = new Set(this.#knownReceived);
+      return;
+    }
+    this.epoch++;
+    this.#sentInSession.clear();
+    this.#knownReceived.clear();
+    if (this.#isPersistent) this.#isIdentityDue = true;
+  }
+
+  #acknowledged(connection: WatchedConnection, packet: SeenPacket): void {
+    const { packetId, reasonCode } = packet;
+    const key = keyOfPacketId(packetId, (lane) => this.#cache.progress.lanes[lane].firstUnsettled);
+    if (!this.#sentInSession.has(key) && packet.type !== PUBCOMP) return;
+    if (reasonCode >= 0x80 && packet.type !== PUBCOMP) {
+      this.refused.add(key);
+      this.#sentInSession.delete(key);
+      connection.open.delete(packetId);
+      return;
+    }
+    if (packet.type === PUBREC) return;
+    if (!connection.open.delete(packetId)) return;
+    this.#finished.add(key);
+    this.#knownReceived.delete(key);
+  }
+}
