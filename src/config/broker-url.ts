@@ -42,7 +42,7 @@ const SCHEMES: Readonly<Record<BrokerScheme, { secure: boolean; websocket: boole
 const EXAMPLE = 'Write it like mqtts://broker.example.com:8883.';
 const HOST_LABEL = /^(?!-)[A-Za-z0-9_-]{1,63}(?<!-)$/;
 
-/** Throws a NorthError BROKER_URL_INVALID whose message repeats nothing of the text but a scheme. */
+/** Throws a NorthError BROKER_URL_INVALID whose message repeats nothing of the text. */
 export function parseBrokerUrl(text: string): BrokerUrl {
   if (text !== text.trim()) throw invalid('begins or ends with a space');
   const match = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?$/s.exec(text);

@@ -150,7 +150,7 @@ export function checkConnector(
   const resolved = resolveReferences(shape, written, { baseDir, env, openSecretStore: () => store });
   const result = connectorSchema.safeParse(resolved.value);
   const errors = errorsOf(resolved, result.success ? [] : findingsOf(result.error.issues, written, shape));
-  const warnings = [...resolved.plainSecrets.map(plainSecretWarning), ...reviewConnector(resolved.value, [], [])];
+  const warnings = [...resolved.plainSecrets.map(plainSecretWarning), ...reviewConnector(resolved.value)];
   const placeless = (): Place | undefined => undefined;
   return {
     connector: result.success && errors.length === 0 ? result.data : undefined,

@@ -50,26 +50,34 @@ function keyText(pair: Pair): string {
 }
 
 function mergeList(document: Document, list: YAMLSeq, values: readonly unknown[]): YAMLSeq {
-  const left = new Set(list.items.filter(isNode));
-  const take = (fits: (node: Node) => boolean): Node | undefined => {
-    const found = [...left].find(fits);
-    if (found !== undefined) left.delete(found);
-    return found;
-  };
+  const nodes = list.items.filter(isNode).map((node) => ({ node, value: node.toJS(document) as unknown }));
+  const left = new Set<Node>(nodes.map(({ node }) => node));
   // First what is unchanged, then what has the same identity, so that a removed entry does not shift the comments.
-  const same = values.map((value) => take((node) => isDeepStrictEqual(node.toJS(document), value)));
-  const known = values.map(
-    (value, index) => same[index] ?? take((node) => hasSameIdentity(node.toJS(document), value)),
-  );
-  list.items = values.map((value, index) => {
-    const node = known[index] ?? (isRecord(value) ? undefined : take(() => true));
-    return mergeNode(document, node, value);
-  });
+  const found: (Node | undefined)[] = values.map(() => undefined);
+  for (const keyOf of [contentKey, identityKey]) {
+    const known = new Map<string, Node[]>();
+    for (const { node, value } of nodes) {
+      const key = left.has(node) ? keyOf(value) : undefined;
+      if (key !== undefined) known.set(key, [...(known.get(key) ?? []), node]);
+    }
+    for (const [index, value] of values.entries()) {
+      const key = found[index] === undefined ? keyOf(value) : undefined;
+      const node = key === undefined ? undefined : known.get(key)?.shift();
+      if (node === undefined) continue;
+      found[index] = node;
+      left.delete(node);
+    }
+  }
+  list.items = values.map((value, index) => mergeNode(document, found[index], value));
   return list;
 }
 
-function hasSameIdentity(one: unknown, other: unknown): boolean {
-  if (!isRecord(one) || !isRecord(other)) return false;
-  const identity = IDENTITIES.find((key) => other[key] !== undefined);
-  return identity === undefined ? one.type === other.type : one[identity] === other[identity];
+function contentKey(value: unknown): string {
+  return JSON.stringify(value) ?? '';
+}
+
+function identityKey(value: unknown): string | undefined {
+  if (!isRecord(value)) return undefined;
+  const name = IDENTITIES.find((key) => value[key] !== undefined) ?? 'type';
+  return JSON.stringify([name, value[name]]);
 }

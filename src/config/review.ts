@@ -1,6 +1,6 @@
 /** Looks a configuration over for warnings: each part for itself, so that an error elsewhere hides none. */
-import { connectorSchema } from './connector.js';
-import { inputSchema } from './inputs.js';
+import { type ConnectorConfig, connectorSchema } from './connector.js';
+import { type InputConfig, inputSchema } from './inputs.js';
 import type { Finding } from './problem.js';
 import { serverSchema } from './server.js';
 import { type Path, valueAt } from './shape.js';
@@ -10,33 +10,30 @@ import { inputWarnings, serverWarnings, settingsWarnings, transformerWarnings } 
 export function reviewConfig(value: unknown): Finding[] {
   const server = serverSchema.safeParse(valueAt(value, ['server']) ?? {});
   const inputs = listAt(value, 'inputs').map((part) => inputSchema.safeParse(part).data);
-  const connectors = listAt(value, 'connectors');
+  const connectors = listAt(value, 'connectors').map((part) => connectorSchema.safeParse(part).data);
   const inputIds = inputs.flatMap((input) => (input === undefined ? [] : [input.id]));
   return [
     ...(server.success ? below(['server'], serverWarnings(server.data)) : []),
-    ...connectors.flatMap((part, index) => reviewConnector(part, ['connectors', index], inputIds)),
-    ...reviewTogether(
-      inputs,
-      connectors.map((part) => connectorSchema.safeParse(part).data),
+    ...connectors.flatMap((connector, index) =>
+      connector === undefined ? [] : below(['connectors', index], connectorWarnings(connector, inputIds)),
     ),
+    ...reviewTogether(inputs, connectors),
   ];
 }
 
-export function reviewConnector(value: unknown, path: Path, inputIds: readonly string[]): Finding[] {
+/** The same for a connector alone. */
+export function reviewConnector(value: unknown): Finding[] {
   const { data } = connectorSchema.safeParse(value);
-  if (data === undefined) return [];
-  return below(path, [
-    ...below(['settings'], settingsWarnings(data.settings)),
-    ...transformerWarnings(data.transformers, inputIds),
-  ]);
+  return data === undefined ? [] : connectorWarnings(data, []);
+}
+
+function connectorWarnings({ settings, transformers }: ConnectorConfig, inputIds: readonly string[]): Finding[] {
+  return [...below(['settings'], settingsWarnings(settings)), ...transformerWarnings(transformers, inputIds)];
 }
 
 type Parsed<T> = readonly (T | undefined)[];
 
-function reviewTogether(
-  inputs: Parsed<ReturnType<typeof inputSchema.parse>>,
-  connectors: Parsed<ReturnType<typeof connectorSchema.parse>>,
-): Finding[] {
+function reviewTogether(inputs: Parsed<InputConfig>, connectors: Parsed<ConnectorConfig>): Finding[] {
   const soundInputs = inputs.filter((input) => input !== undefined);
   const soundConnectors = connectors.filter((connector) => connector !== undefined);
   // What feeds what cannot be told while a part of it is unknown.

@@ -5,7 +5,8 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { extname } from 'node:path';
-import { isMap, isSeq } from 'yaml';
+import { isDeepStrictEqual } from 'node:util';
+import { isMap, isNode, isSeq, visit } from 'yaml';
 import { errorText, NorthError } from '../core/error.js';
 import { replaceFile } from './atomic-file.js';
 import { configSchema } from './config.js';
@@ -130,7 +131,21 @@ function renderJson(text: string, { value }: ConfigDocument, connectors: readonl
   return `${JSON.stringify(config, null, indentOf(text))}\n`;
 }
 
-function renderYaml(text: string, { document }: ConfigDocument, connectors: readonly unknown[]): string {
+function renderYaml(text: string, parsed: ConfigDocument, connectors: readonly unknown[]): string {
+  const changed = mergeYaml(text, parsed, connectors);
+  if (isDeepStrictEqual(connectorsOf(parseConfigText(changed)), connectors)) return changed;
+  // Another connector shares a part of this one through an alias, and would have changed with it.
+  const plain = parseConfigText(text);
+  visit(plain.document, {
+    Alias: (_key, alias) => {
+      const copy = plain.document.createNode(alias.toJS(plain.document));
+      return isNode(copy) ? copy : undefined;
+    },
+  });
+  return mergeYaml(text, plain, connectors);
+}
+
+function mergeYaml(text: string, { document }: ConfigDocument, connectors: readonly unknown[]): string {
   const root = document.contents;
   if (root !== null && !isMap(root)) throw new NorthError('CONFIG_INVALID', 'The configuration is no section.');
   const node = document.get('connectors', true);

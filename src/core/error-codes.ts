@@ -311,7 +311,6 @@ export const ERRORS = {
     'A file was changed while it was read, so that it was not complete when it was taken.',
     'Raise settleTime, or let the producer write under another name and rename at the end.',
   ),
-  LINE_TOO_LONG: entry('never', 'A line is longer than allowed.', 'Split it, or raise the limit.'),
   SENSOR_FAILED: entry(
     'later',
     'A sensor of this machine could not be read.',

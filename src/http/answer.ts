@@ -4,12 +4,17 @@ import type { Rejection } from '../core/content.js';
 import { NorthError } from '../core/error.js';
 import { ERRORS, type ErrorCode } from '../core/error-codes.js';
 
-/** The HTTP status of each code that the API answers with. A code that is not here is a fault of ours: 500. */
+/** The HTTP status of each code that the API answers with. One that is not here was not foreseen in an answer: 500. */
 export const STATUS_OF_ERROR: Readonly<Partial<Record<ErrorCode, number>>> = {
   REQUEST_INVALID: 400,
   CONTENT_MALFORMED: 400,
   CONFIG_INVALID: 400,
   CONFIG_SECRET_MISSING: 400,
+  SECRET_NAME_INVALID: 400,
+  CERTIFICATE_FILE_MISSING: 400,
+  CERTIFICATE_INVALID: 400,
+  CERTIFICATE_KEY_MISMATCH: 400,
+  CERTIFICATE_KEY_ENCRYPTED: 400,
   TOKEN_MISSING: 401,
   TOKEN_FORBIDDEN: 403,
   HOST_FORBIDDEN: 403,
@@ -21,6 +26,8 @@ export const STATUS_OF_ERROR: Readonly<Partial<Record<ErrorCode, number>>> = {
   CONNECTOR_DISABLED: 409,
   CONNECTOR_EXISTS: 409,
   CONNECTOR_NOT_EMPTY: 409,
+  CONFIG_MISSING: 409,
+  CONFIG_CHANGED: 409,
   CONTENT_TOO_LARGE: 413,
   MESSAGE_TOO_LARGE: 413,
   CONTENT_TYPE_UNSUPPORTED: 415,
@@ -90,16 +97,17 @@ export class PartialError extends NorthError {
 }
 
 /**
- * The answer for whatever was thrown. What is not a NorthError, or has no status of its own, is unforeseen: it is told
- * to `logUnforeseen` with an incident number, and the client gets the number alone, since such messages may quote
- * secrets or file contents.
+ * The answer for whatever was thrown. What has no status of its own is told to the log. What is not a NorthError, or is
+ * INTERNAL, gets an incident number, and the client gets that alone: such messages may quote secrets or file contents.
  */
 export function answerOf(error: unknown, logUnforeseen: (incident: string, error: unknown) => void): ErrorAnswer {
-  if (!(error instanceof NorthError) || STATUS_OF_ERROR[error.code] === undefined || error.code === 'INTERNAL') {
+  const isForeseen = error instanceof NorthError && error.code !== 'INTERNAL';
+  if (!isForeseen || STATUS_OF_ERROR[error.code] === undefined) {
     const incident = randomBytes(6).toString('hex');
     logUnforeseen(incident, error);
     const { meaning, remedy } = ERRORS.INTERNAL;
-    const body: ErrorBody = { code: 'INTERNAL', message: meaning, remedy, incident };
+    const body: ErrorBody = isForeseen ? error.toJSON() : { code: 'INTERNAL', message: meaning, remedy };
+    body.incident = incident;
     if (error instanceof PartialError) body.connectors = error.connectors;
     return { status: 500, retryAfterSeconds: undefined, body };
   }

@@ -87,6 +87,7 @@ export const connectorRoutes: readonly Route[] = [
     answers: { 201: { description: 'Made, and started if enabled.', content: detail } },
     errors: [
       'CONFIG_INVALID',
+      'CONFIG_MISSING',
       'CONNECTOR_EXISTS',
       'CONTENT_MALFORMED',
       'CONTENT_TYPE_UNSUPPORTED',
@@ -111,6 +112,7 @@ export const connectorRoutes: readonly Route[] = [
     answers: { 200: { description: 'Changed.', content: detail } },
     errors: [
       'CONFIG_INVALID',
+      'CONFIG_MISSING',
       'CONNECTOR_UNKNOWN',
       'CONTENT_MALFORMED',
       'CONTENT_TYPE_UNSUPPORTED',
@@ -136,7 +138,7 @@ export const connectorRoutes: readonly Route[] = [
     summary: 'Remove a connector with its cache',
     query: removeQuery,
     answers: { 204: { description: 'Removed.' } },
-    errors: ['CONNECTOR_UNKNOWN', 'CONNECTOR_NOT_EMPTY'],
+    errors: ['CONNECTOR_UNKNOWN', 'CONNECTOR_NOT_EMPTY', 'CONFIG_MISSING'],
     handle: async (context, request, reply) => {
       const { id } = connectorOf(context, request);
       await context.service.removeConnector(id, readQuery(removeQuery, request));

@@ -5,7 +5,7 @@ import { formatSize } from '../config/units.js';
 import { NorthError } from '../core/error.js';
 import { parseJson } from '../core/json.js';
 import type { FileContent, ListContentType } from './file.js';
-import { readLines } from './line-reader.js';
+import { readLines } from './lines.js';
 import type { OpenFile } from './open-file.js';
 
 const LINE_EXTENSIONS: ReadonlySet<string> = new Set(['.ndjson', '.jsonl']);
@@ -70,7 +70,7 @@ async function* slices(elements: readonly unknown[]): AsyncGenerator<readonly un
  * element: it is rejected at its place, and the lines after it are taken.
  */
 async function* parseLines(file: OpenFile): AsyncGenerator<readonly unknown[]> {
-  for await (const { lines } of readLines(file.chunks(), { chunkLinesMax: CHUNK_ELEMENTS })) {
+  for await (const lines of readLines(file.chunks())) {
     const elements: unknown[] = [];
     for (const line of lines) {
       const text = line.toString('utf8').trim();

@@ -10,7 +10,7 @@
  * and when it cannot be moved. Otherwise it would be met again with its progress forgotten, and published twice.
  *
  * What each problem does:
- * - it passes by itself (cache full, service stopping, folder not usable): the input waits and tries again;
+ * - it lies outside the file (cache full, connector disabled, folder not usable): the input waits and tries again;
  * - no connector has a transformer for the file: the file stays, and the others are taken;
  * - it lies in the file: the file goes to failed/ with the reason beside it, and the next one is taken.
  */
@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import type { FolderConfig } from '../config/inputs.js';
 import type { Clock } from '../core/clock.js';
 import { errorText, NorthError, systemCode } from '../core/error.js';
-import { ERRORS } from '../core/error-codes.js';
+import { ERRORS, type ErrorCode } from '../core/error-codes.js';
 import type { Logger } from '../core/logger.js';
 import { FILE_REJECTIONS_MAX, type FileProgress, type FileReceipt } from './file.js';
 import { readFileContent } from './file-form.js';
@@ -35,6 +35,24 @@ export interface FolderOptions {
   clock: Clock;
   logger: Logger;
 }
+
+/** Problems that lie in the file itself. All others pass, or are for a person to mend, with the file where it is. */
+const FAULTS_OF_FILE: ReadonlySet<ErrorCode> = new Set([
+  'CONTENT_MALFORMED',
+  'CONTENT_EMPTY',
+  'CONTENT_TOO_LARGE',
+  'CONTENT_TYPE_UNSUPPORTED',
+  'ELEMENT_INVALID',
+  'ROW_INVALID',
+  'TRANSFORMER_FAILED',
+  'MESSAGE_TOO_LARGE',
+  'TOPIC_INVALID',
+  'FILE_UNREADABLE',
+  'FILE_UNSUPPORTED',
+  'FILE_CHANGED',
+  // Unforeseen, so that it may come again with this file for ever; the others must not wait for it.
+  'INTERNAL',
+]);
 
 /** What came of trying a file: whether the next one may be begun. */
 type Verdict = 'next' | 'wait';
@@ -240,13 +258,13 @@ export class FolderInput implements Input {
     begun: Map<string, FileKey>,
     signal: AbortSignal,
   ): Promise<Verdict> {
-    const code = error instanceof NorthError ? error.code : 'INTERNAL';
+    const code: ErrorCode = error instanceof NorthError ? error.code : 'INTERNAL';
     if (signal.aborted && code === 'SERVICE_STOPPING') return 'wait';
     if (code === 'TRANSFORMER_MISSING') {
       this.#report.problem(error, `The file ${JSON.stringify(name)} stays where it is.`);
       return 'next';
     }
-    if (code !== 'INTERNAL' && ERRORS[code].retry === 'later') {
+    if (!FAULTS_OF_FILE.has(code)) {
       this.#report.problem(error, `The file ${JSON.stringify(name)} waits.`);
       this.#report.show('waiting', `waiting with ${name}: ${errorText(error)}`);
       return 'wait';

@@ -1,5 +1,7 @@
-/** Lines of a stream, in chunks as they arrive, with bounded memory. */
-import type { Readable } from 'node:stream';
+/**
+ * Lines of a stream, with bounded memory. What is complete is given as it arrives and never held back to fill a chunk: a
+ * line that a person types is a message now.
+ */
 import { formatSize } from '../config/units.js';
 import { NorthError } from '../core/error.js';
 
@@ -11,24 +13,25 @@ const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 
 /**
- * Gives the lines without their ends: LF, or CR and LF. A last line without an end counts as well; an empty line is an
- * empty buffer. Rejects with CONTENT_TOO_LARGE, and the number of the line, for one above `sizeMaxBytes`; the lines
+ * Gives the lines without their ends: LF, or CR and LF; a CR elsewhere is data. A last line without an end counts as
+ * well; an empty line is an empty buffer. Lines are bytes, views into what was read where possible. Rejects with CONTENT_TOO_LARGE, and the number of the line, for one above `sizeMaxBytes`; the lines
  * before it have been given.
  */
 export async function* readLines(
-  stream: Readable,
+  stream: AsyncIterable<Uint8Array | string>,
   sizeMaxBytes: number = LINE_SIZE_MAX_BYTES,
 ): AsyncGenerator<readonly Buffer[]> {
   let rest: Buffer[] = [];
   let restSizeBytes = 0;
   let linesCount = 0;
   for await (const part of stream) {
-    const bytes: Buffer = Buffer.isBuffer(part) ? part : Buffer.from(String(part));
+    const bytes = typeof part === 'string' ? Buffer.from(part) : Buffer.from(part.buffer, part.byteOffset, part.length);
     let lines: Buffer[] = [];
     let start = 0;
     for (let end = bytes.indexOf(LINE_FEED); end >= 0; end = bytes.indexOf(LINE_FEED, start)) {
       const tail = bytes.subarray(start, end);
-      const line = rest.length === 0 ? tail : Buffer.concat([...rest, tail]);
+      const whole = rest.length === 0 ? tail : Buffer.concat([...rest, tail]);
+      const line = whole.at(-1) === CARRIAGE_RETURN ? whole.subarray(0, -1) : whole;
       rest = [];
       restSizeBytes = 0;
       start = end + 1;
@@ -37,7 +40,7 @@ export async function* readLines(
         if (lines.length > 0) yield lines;
         throw tooLong(linesCount, sizeMaxBytes);
       }
-      lines.push(line.at(-1) === CARRIAGE_RETURN ? line.subarray(0, -1) : line);
+      lines.push(line);
       if (lines.length >= CHUNK_LINES_MAX) {
         yield lines;
         lines = [];
@@ -47,9 +50,11 @@ export async function* readLines(
     if (start < bytes.length) {
       rest.push(bytes.subarray(start));
       restSizeBytes += bytes.length - start;
-      if (restSizeBytes > sizeMaxBytes) throw tooLong(linesCount + 1, sizeMaxBytes);
     }
+    // One byte more than allowed may be the CR of its end.
+    if (restSizeBytes > sizeMaxBytes + 1) throw tooLong(linesCount + 1, sizeMaxBytes);
   }
+  if (restSizeBytes > sizeMaxBytes) throw tooLong(linesCount + 1, sizeMaxBytes);
   if (restSizeBytes > 0) yield [Buffer.concat(rest)];
 }
 

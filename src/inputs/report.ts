@@ -46,6 +46,12 @@ export class InputReport {
     this.#logger.warn({ input: this.#id, code: codeOf(error), err: error }, message);
   }
 
+  /** As `failed`, for what comes again and again: each is counted, and told only when it begins or changes. */
+  lost(error: unknown, message: string): void {
+    this.#failedCount++;
+    this.problem(error, message);
+  }
+
   /** A problem that lasts: it is told when it begins and when it changes, not each time that it is met again. */
   problem(error: unknown, message: string): void {
     this.#remember(error);

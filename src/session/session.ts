@@ -464,6 +464,7 @@ export class Session {
   }
 
   #acknowledged(type: AcknowledgementType, id: number, reasonCode: number, text: string | undefined): void {
+    if (this.#state === 'closing') return;
     if (this.#terms === undefined) {
       if (this.#state === 'handshaking') {
         this.#fail(new NorthError('BROKER_PROTOCOL', 'The broker sent an acknowledgement before CONNACK.'));

@@ -247,3 +247,26 @@ test('a file with a syntax problem is not touched', () => {
   );
   assert.equal(readFileSync(file, 'utf8'), 'connectors: [\n');
 });
+
+test('a connector that shares its settings with another through an alias does not change the other', () => {
+  const text = `connectors:
+  - id: a # the first
+    settings: &shared
+      url: mqtt://127.0.0.1 # here
+      qos: 1
+  - id: b # the second
+    settings: *shared
+`;
+  for (const [changed, other] of [
+    ['a', 'b'],
+    ['b', 'a'],
+  ] as const) {
+    const { file, options } = openFile(text);
+    const connector = written(file, changed);
+    connector.settings.qos = 2;
+    const { config } = saveConnector(file, connector, options);
+    const qos = Object.fromEntries((config?.connectors ?? []).map(({ id, settings }) => [id, settings.qos]));
+    assert.deepEqual(qos, { [changed]: 2, [other]: 1 });
+    assert.match(readFileSync(file, 'utf8'), /# the first[\s\S]*# the second/);
+  }
+});
