@@ -12,12 +12,14 @@ import { EXIT_INPUT, EXIT_OK, exitCodeOf, northErrorOf, printFailure } from './f
 import { registerImport } from './import.js';
 import { registerInit } from './init.js';
 import { registerPublish } from './publish.js';
+import { registerRun } from './run.js';
 import { notes } from './terminal.js';
 import { registerTest } from './test.js';
 import { packageVersion } from './version.js';
 
 /** In the order of the help. */
 const COMMANDS: readonly ((program: Command) => void)[] = [
+  registerRun,
   registerInit,
   registerCheck,
   registerTest,

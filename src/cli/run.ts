@@ -16,7 +16,7 @@ import { notes, output, printable } from './terminal.js';
 
 /** So many messages are shown in the quick start as they arrive. */
 const SHOWN_MESSAGES_MAX = 20;
-const SHOWN_PAYLOAD_LENGTH = 80;
+const SHOWN_PAYLOAD_LENGTH = 110;
 const PORTS_TRIED_MAX = 20;
 
 export function registerRun(program: Command): void {

@@ -132,9 +132,9 @@ function renderJson(text: string, { value }: ConfigDocument, connectors: readonl
 }
 
 function renderYaml(text: string, parsed: ConfigDocument, connectors: readonly unknown[]): string {
-  const changed = mergeYaml(text, parsed, connectors);
-  if (isDeepStrictEqual(connectorsOf(parseConfigText(changed)), connectors)) return changed;
-  // Another connector shares a part of this one through an alias, and would have changed with it.
+  const changed = tryMergeYaml(text, parsed, connectors);
+  if (changed !== undefined && isDeepStrictEqual(connectorsOf(parseConfigText(changed)), connectors)) return changed;
+  // Another connector shares a part of this one through an alias, and would have changed or vanished with it.
   const plain = parseConfigText(text);
   visit(plain.document, {
     Alias: (_key, alias) => {
@@ -142,7 +142,20 @@ function renderYaml(text: string, parsed: ConfigDocument, connectors: readonly u
       return isNode(copy) ? copy : undefined;
     },
   });
-  return mergeYaml(text, plain, connectors);
+  const written = mergeYaml(text, plain, connectors);
+  if (isDeepStrictEqual(connectorsOf(parseConfigText(written)), connectors)) return written;
+  throw new NorthError('INTERNAL', 'The change cannot be written without changing something else.');
+}
+
+function tryMergeYaml(...args: Parameters<typeof mergeYaml>): string | undefined {
+  const [text] = args;
+  try {
+    return mergeYaml(...args);
+  } catch (error) {
+    // An alias whose anchor was removed cannot be written; without any alias it is something else.
+    if (text.includes('*')) return undefined;
+    throw error;
+  }
 }
 
 function mergeYaml(text: string, { document }: ConfigDocument, connectors: readonly unknown[]): string {

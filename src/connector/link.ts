@@ -185,6 +185,10 @@ export class Link {
     const cause = error ?? new NorthError('CONNECTION_LOST', 'The connection was ended.');
     const nowMs = this.#now();
     const { reconnect } = this.#options;
+    if (!this.#wasUp && reconnect.fallsBack(attempt, cause.code)) {
+      this.#dial();
+      return;
+    }
     const nextAtMs = this.#wasUp ? reconnect.lost(cause.code, nowMs) : reconnect.failed(attempt, cause.code, nowMs);
     this.#setState({ name: 'waiting', broker: attempt.broker.display, error: cause, nextAtMs });
     this.#options.events.ended(cause, this.#wasUp, nextAtMs);

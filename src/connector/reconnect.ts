@@ -59,12 +59,20 @@ export class Reconnect {
     this.failures = 0;
   }
 
+  /**
+   * True when the next dial belongs to the same attempt, in the old version. A broker that does not know MQTT 5 says so
+   * with a return code, or closes, or answers what is no MQTT 5. When the old version is no better, the next attempt
+   * begins with 5 again.
+   */
+  fallsBack(attempt: Attempt, code: ErrorCode): boolean {
+    if (this.#options.protocolVersion !== 'auto' || attempt.protocolVersion === 4) return false;
+    this.#triesOldVersion =
+      code === 'BROKER_VERSION' || code === 'BROKER_CLOSED' || code === 'BROKER_NOT_MQTT' || code === 'BROKER_PROTOCOL';
+    return this.#triesOldVersion;
+  }
+
   /** The dial failed before the broker had accepted us. Gives the time of the next one. */
   failed(attempt: Attempt, code: ErrorCode, nowMs: number): number {
-    if (this.#fallsBack(attempt, code)) {
-      this.#triesOldVersion = true;
-      return nowMs;
-    }
     this.#triesOldVersion = false;
     this.#brokerIndex++;
     if (this.#brokerIndex < this.#options.brokers.length) return nowMs;
@@ -77,17 +85,6 @@ export class Reconnect {
   lost(code: ErrorCode | undefined, nowMs: number): number {
     this.#brokerIndex = 0;
     return this.#nextAttemptMs(code, nowMs);
-  }
-
-  /**
-   * A broker that does not know MQTT 5 says so with a return code, or closes, or answers what is no MQTT 5. Then the
-   * same broker is asked in the old version at once; when that is no better, the next attempt begins with 5 again.
-   */
-  #fallsBack(attempt: Attempt, code: ErrorCode): boolean {
-    if (this.#options.protocolVersion !== 'auto' || attempt.protocolVersion === 4) return false;
-    return (
-      code === 'BROKER_VERSION' || code === 'BROKER_CLOSED' || code === 'BROKER_NOT_MQTT' || code === 'BROKER_PROTOCOL'
-    );
   }
 
   #nextAttemptMs(code: ErrorCode | undefined, nowMs: number): number {

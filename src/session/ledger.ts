@@ -164,6 +164,8 @@ export class Ledger {
     this.#lazySinceMs ??= nowMs;
     if (++this.#unsavedCount >= this.lazyCountMax) this.#isUrgent = true;
     const cursor = this.cursorOf(id);
+    // What was sent at QoS 0 or dropped may lie beyond the last that was sent; after a rewind the snapshot must see it.
+    if (cursor.next > cursor.sentHigh) cursor.sentHigh = cursor.next;
     if (id === cursor.headId) cursor.advanceHead(this.slots);
   }
 
@@ -202,6 +204,7 @@ export class Ledger {
     this.inflight--;
     this.slots.state[id] = DEFERRED;
     this.slots.isEnded[id] = 1;
+    this.slots.expirySeconds[id] = 0;
     this.slots.timeMs[id] = dueMs;
     this.deferred.push(id);
   }

@@ -5,7 +5,7 @@
  * reached. It is called after everything that could have changed one of these, and doing so once too often is harmless.
  */
 import type { QuarantineReason } from '../cache/store.js';
-import type { Lane } from '../core/lane.js';
+import { LANES, type Lane } from '../core/lane.js';
 import { recordSizeAt } from '../core/record.js';
 import { writePubrel } from '../wire/control-packets.js';
 import type { PublishEncoder } from '../wire/publish-encoder.js';
@@ -68,6 +68,8 @@ export class Sender {
   keepsTopics = false;
   /** True from the beginning of a connection until everything that may have been sent before has been sent again. */
   #isResending = false;
+  /** The lane that is sent again first. */
+  #firstLane = 0;
   #out: Buffer = Buffer.allocUnsafeSlow(OUTPUT_SIZE_BYTES);
   #outSize = 0;
   #turnSize = 0;
@@ -95,6 +97,9 @@ export class Sender {
     this.writtenAtMs = nowMs;
     this.keepsTopics = false;
     this.topics.length = 0;
+    // After a crash nobody knows which lane the broker holds messages of, and in a lane that it holds none of, the first
+    // PUBLISH may be one too many for its quota. Another lane comes first when a connection has died of that.
+    this.#firstLane = this.#isResending ? (this.#firstLane + 1) % LANES.length : 0;
     this.#isResending = true;
   }
 
@@ -121,17 +126,17 @@ export class Sender {
   }
 
   /**
-   * Sends again what may have been sent, in all lanes, and gives true when that is done. New messages wait for it, also
+   * Sends again what may have been sent, lane by lane, and gives true when that is done. New messages wait for it, also
    * those of higher lanes: the broker may hold what we have not sent again yet, and counts it against its quota.
    */
   #resend(terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
-    let isDone = true;
-    for (const cursor of this.#ledger.cursors) {
+    const { cursors } = this.#ledger;
+    for (let i = 0; i < cursors.length; i++) {
+      const cursor = cursors[(this.#firstLane + i) % cursors.length]!;
       const end = Math.min(cursor.end, cursor.resendHigh);
-      if (!this.#publishLane(cursor, end, terms, nowMs, wallMs)) return false;
-      if (cursor.next < end) isDone = false;
+      if (!this.#publishLane(cursor, end, terms, nowMs, wallMs) || cursor.next < end) return false;
     }
-    return isDone;
+    return true;
   }
 
   /** Writes bytes of another kind after what was pumped. */

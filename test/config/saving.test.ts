@@ -269,4 +269,7 @@ test('a connector that shares its settings with another through an alias does no
     assert.deepEqual(qos, { [changed]: 2, [other]: 1 });
     assert.match(readFileSync(file, 'utf8'), /# the first[\s\S]*# the second/);
   }
+  const { file, options } = openFile(text);
+  removeConnector(file, 'a', options);
+  assert.equal(openConfig(file, { env }).config.connectors[0]?.settings.url, 'mqtt://127.0.0.1');
 });

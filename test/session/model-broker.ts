@@ -77,6 +77,8 @@ export class ModelBroker {
   /** PUBLISH packets received, per message. */
   readonly attempts = new Map<Key, number>();
   readonly problems: string[] = [];
+  /** PUBLISHes above the Receive Maximum; each ended its connection. */
+  readonly overruns: string[] = [];
   /** Connections on which Session Present was 1 although the client cannot know that the session is a new one. */
   maskedLossCount = 0;
   readonly timeline: Timeline;
@@ -276,7 +278,12 @@ class BrokerConnection implements LinkEnd {
     const { receiveMaximum } = traits;
     if (this.#version === 5 && receiveMaximum !== undefined && held === undefined) {
       const count = this.#open.size + session.held.size;
-      if (count >= receiveMaximum) this.#problem(`${key} came while ${count} of ${receiveMaximum} were under way`);
+      if (count >= receiveMaximum) {
+        this.#broker.overruns.push(`${key} came while ${count} of ${receiveMaximum} were under way`);
+        this.#reply({ cmd: 'disconnect', reasonCode: 0x93 });
+        this.drop();
+        return;
+      }
     }
     if (traits.ignores(packet)) return;
     const code = this.#version === 5 ? traits.codeOf(packet, attempt) : 0;

@@ -64,6 +64,11 @@ export class ModelConnector {
     this.#dial(0);
   }
 
+  /** False between a crash and the next life. */
+  get isAlive(): boolean {
+    return !this.#isDead;
+  }
+
   offered(lane: Lane, end: number): void {
     const life = this.#life;
     const { timeline } = this.#parts;

@@ -26,12 +26,15 @@ export function verdictOf(world: World): string[] {
     }
     if (poison.has(key) && !isQuarantined) problems.push(`${key} is poison and not in quarantine.`);
     const isExpiring = message.expirySeconds > 0;
-    if (qos === 0 && count === 0 && !isExpiring && plan.faults.length === 0) problems.push(`${key} is lost without any fault.`);
+    if (qos === 0 && count === 0 && !isExpiring && plan.faults.length === 0)
+      problems.push(`${key} is lost without any fault.`);
   }
   for (const key of broker.deliveredCount.keys()) {
     if (!world.accepted.has(key)) problems.push(`${key} was delivered and never accepted.`);
   }
   problems.push(...orderProblems(world));
+  // Only a new process cannot know what the broker holds.
+  if (connector.crashCount === 0) problems.push(...broker.overruns);
   let possibleDuplicates = connector.counts.possibleDuplicates;
   for (const lane of LANES) possibleDuplicates += connector.session.countsOf(lane).possibleDuplicates;
   if (connector.crashCount === 0 && broker.maskedLossCount === 0) {

@@ -60,10 +60,15 @@ export class Watcher {
   /** What the bound was when this life began: below it the client cannot know what was sent. */
   #bounds: Record<Lane, number>;
   #isIdentityDue = false;
-  readonly #bytes = new Map<string, Buffer>();
+  /** What each message was first sent as, without DUP. */
+  readonly #bytes = new Map<Key, Buffer>();
+  /** A new process counts the rest of a message's life anew. */
+  readonly #sentInLife = new Set<Key>();
+  readonly #expires: (key: Key) => boolean;
 
-  constructor(cache: ModelCache, isPersistent: boolean) {
+  constructor(cache: ModelCache, isPersistent: boolean, expires: (key: Key) => boolean) {
     this.#cache = cache;
+    this.#expires = expires;
     this.#isPersistent = isPersistent;
     this.#bounds = this.#boundsNow();
   }
@@ -72,6 +77,7 @@ export class Watcher {
   restarted(): void {
     this.#connection = undefined;
     this.#finished.clear();
+    this.#sentInLife.clear();
     this.#knownReceived = this.#storedReceived();
     this.#bounds = this.#boundsNow();
     this.#isIdentityDue = false;
@@ -164,21 +170,16 @@ export class Watcher {
     if (packet.isDuplicate && !this.#sentInSession.has(key) && !isUnsure) breach('with DUP, for the first time');
     if (!packet.isDuplicate && this.#sentInSession.has(key)) breach('without DUP, not for the first time');
     this.#sentInSession.add(key);
-    this.#compareBytes(connection, packet, key, breach);
+    this.#compareBytes(packet, key, breach);
   }
 
-  #compareBytes(connection: WatchedConnection, packet: SeenPacket, key: Key, breach: (text: string) => void): void {
+  #compareBytes(packet: SeenPacket, key: Key, breach: (text: string) => void): void {
     const bytes = Buffer.from(packet.bytes);
     bytes[0] = bytes[0]! & ~8;
-    const name = `${connection.protocolVersion} ${packet.qos} ${this.epoch} ${key}`;
-    const former = this.#bytes.get(name);
-    if (former === undefined) this.#bytes.set(name, bytes);
+    const former = this.#bytes.get(key);
+    if (former === undefined || (this.#expires(key) && !this.#sentInLife.has(key))) this.#bytes.set(key, bytes);
     else if (!former.equals(bytes)) breach('with other bytes than before');
-  }
-
-  /** Bytes may differ from here on: the terms of the broker, or the clock, or what the process remembers. */
-  forgetBytes(): void {
-    this.#bytes.clear();
+    this.#sentInLife.add(key);
   }
 
   #released(connection: WatchedConnection, packet: SeenPacket): void {
@@ -232,6 +233,8 @@ export class Watcher {
     if (reasonCode >= 0x80 && packet.type !== PUBCOMP) {
       this.refused.add(key);
       this.#sentInSession.delete(key);
+      // The next PUBLISH is a new one; what is left of the message's life is counted again.
+      this.#sentInLife.delete(key);
       connection.open.delete(packetId);
       return;
     }

@@ -42,7 +42,11 @@ export class World {
     this.#random = new Random(plan.seed ^ 0x5eed);
     this.cache = new ModelCache(plan.firstOffset, (lane, offset) => this.#isJustified(keyOf(lane, offset)));
     this.broker = new ModelBroker({ ...ORDINARY_BROKER, ...this.#traits() }, this.timeline, this.#random);
-    this.watcher = new Watcher(this.cache, plan.isPersistent);
+    this.watcher = new Watcher(
+      this.cache,
+      plan.isPersistent,
+      (key) => (this.accepted.get(key)?.message.expirySeconds ?? 0) > 0,
+    );
     if (plan.protocolVersion === 5) this.watcher.receiveMaximum = plan.broker.receiveMaximum ?? 65_535;
     for (const append of plan.appends) this.timeline.after(append.atMs, () => this.#append(append));
     for (const fault of plan.faults) this.#prepare(fault);
@@ -92,8 +96,8 @@ export class World {
   }
 
   #isIdle(): boolean {
-    const { session } = this.connector;
-    if (session.state !== 'online' || session.hasUnsaved || session.inflight > 0) return false;
+    const { session, isAlive } = this.connector;
+    if (!isAlive || session.state !== 'online' || session.hasUnsaved || session.inflight > 0) return false;
     return (['command', 'alert', 'telemetry'] as const).every(
       (lane) => session.cursorOf(lane).head === this.cache.nextOffsets[lane],
     );
