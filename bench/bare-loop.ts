@@ -44,7 +44,7 @@ socket.on('data', (chunk) => {
   }
   const releases: number[] = [];
   let at = 0;
-  for (; at + 4 <= bytes.length; at += bytes[at + 1]! + 2) {
+  for (; at + 2 + (bytes[at + 1] ?? 0) <= bytes.length && at + 2 <= bytes.length; at += bytes[at + 1]! + 2) {
     const type = bytes[at]! >> 4;
     if (type === 4 || type === 7) done++;
     else if (type === 5) releases.push((bytes[at + 2]! << 8) | bytes[at + 3]!);

@@ -71,7 +71,7 @@ interface Status {
 }
 
 async function status(): Promise<Status> {
-  return JSON.parse(await call('GET', '/api/connectors/bench')) as Status;
+  return (JSON.parse(await call('GET', '/api/connectors/bench')) as { status: Status }).status;
 }
 
 while ((await status()).state !== 'online') await new Promise((resolve) => setTimeout(resolve, POLL_MS));

@@ -9,12 +9,14 @@ const ROOT = join(import.meta.dirname, '..');
 const COMMAND = 'dist/cli/main.js';
 
 export function build() {
-  rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
   const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
   if (!existsSync(compiler)) {
-    console.error('TypeScript is not installed, so nothing can be built; run "npm ci" with development dependencies.');
-    return 1;
+    // An installation without development dependencies uses what was built before.
+    const isBuilt = existsSync(join(ROOT, COMMAND));
+    if (!isBuilt) console.error('Nothing is built, and TypeScript is not installed: run "npm ci" without --omit=dev.');
+    return isBuilt ? 0 : 1;
   }
+  rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
   const { status } = spawnSync(process.execPath, [compiler, '-p', 'tsconfig.build.json'], {
     cwd: ROOT,
     stdio: ['ignore', 'inherit', 'inherit'],

@@ -16,6 +16,11 @@ function describe(error) {
   return typeof cause === 'string' ? cause : inspect(cause, { depth: 4, colors: false });
 }
 
+/** `skip` and `todo` are true or the reason when they apply. */
+function isSet(mark) {
+  return mark !== undefined && mark !== false;
+}
+
 export default async function* reportEvents(source) {
   let waiting = 0;
   let aliveTimer;
@@ -35,9 +40,11 @@ export default async function* reportEvents(source) {
       emit({ type: 'waiting', name, nesting });
     } else if (type === 'test:pass' || type === 'test:fail') {
       waiting--;
-      const error = type === 'test:fail' ? describe(details.error) : undefined;
-      const kind = error !== undefined ? 'failed' : skip !== undefined && skip !== false ? 'skipped' : 'passed';
-      emit({ type: kind, name, nesting, isSuite, error, reason: skip, isTodo: todo !== undefined && todo !== false });
+      // A parent that fails because of what is in it adds nothing to the failure that is told already.
+      const isFailure = type === 'test:fail' && details.error?.failureType !== 'subtestsFailed';
+      const error = isFailure ? describe(details.error) : undefined;
+      const kind = isFailure ? 'failed' : isSet(skip) ? 'skipped' : type === 'test:fail' ? 'parent' : 'passed';
+      emit({ type: kind, name, nesting, isSuite, error, reason: skip, isTodo: isSet(todo) });
     } else if (type === 'test:diagnostic' && message.includes('asynchronous activity after the test ended')) {
       // The runner of Node.js lets this pass.
       emit({ type: 'failed', name: 'an error after the end of its test', nesting: 0, isSuite: false, error: message });

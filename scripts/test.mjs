@@ -108,14 +108,11 @@ function note(file, own, event, give) {
     const what = event.resources.length === 0 ? 'something' : event.resources.join(', ');
     give(`All its tests are over, but the process does not end: ${what} is still open.`);
   }
-  if (event.type !== 'passed' && event.type !== 'failed' && event.type !== 'skipped') return;
+  if (!['passed', 'failed', 'skipped', 'parent'].includes(event.type)) return;
   const index = own.waiting.indexOf(event.name);
   if (index >= 0) own.waiting.splice(index, 1);
-  if (event.type === 'failed') {
-    // A suite fails because one of its tests did, unless it failed by itself, in a hook for example.
-    if (event.isSuite && own.failed.length > 0) return;
-    own.failed.push(event);
-  } else if (event.isSuite) return;
+  if (event.type === 'failed') own.failed.push(event);
+  else if (event.type === 'parent' || event.isSuite) return;
   else if (event.type === 'skipped') {
     own.skipped++;
     skip(`${file} > ${event.name}`, typeof event.reason === 'string' ? event.reason : 'no reason is given');

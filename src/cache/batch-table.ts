@@ -38,18 +38,21 @@ interface PlaceColumns {
 
 interface RowColumns extends PlaceColumns {
   checksum: number;
-  sums: Buffer;
-  data: Buffer;
+  sums: Buffer | null;
+  data: Buffer | null;
 }
 
-/** In the order of the columns; `data` is null when it would exceed what the reader has room for. */
+/** In place of the data of a row for which the reader has no room. */
+export const NO_ROOM = 0;
+
+/** In the order of the columns. In a damaged row, each may be of any type. */
 export type ReadColumns = [
   key: number,
   count: number,
   startBytes: number,
   acceptedAtMs: number,
   checksum: number,
-  data: Buffer | null,
+  data: unknown,
 ];
 
 interface ReadBounds {
@@ -58,6 +61,8 @@ interface ReadBounds {
   limit: number;
   forced: number;
 }
+
+const EMPTY = Buffer.alloc(0);
 
 const PLACE = `key, count, start_bytes AS startBytes, length(data) AS sizeBytes, accepted_at_ms AS acceptedAtMs`;
 
@@ -75,12 +80,14 @@ export class BatchTable {
     );
     this.#floor = db.prepare(`SELECT ${PLACE} FROM batch WHERE key <= ? AND key >= ? ORDER BY key DESC LIMIT 1`);
     this.#ceiling = db.prepare(`SELECT ${PLACE} FROM batch WHERE key >= ? AND key < ? ORDER BY key LIMIT 1`);
-    this.#load = db.prepare(`SELECT ${PLACE}, checksum, sums, data FROM batch WHERE key = ?`);
+    this.#load = db.prepare(
+      `SELECT ${PLACE}, checksum, CAST(sums AS BLOB) AS sums, CAST(data AS BLOB) AS data FROM batch WHERE key = ?`,
+    );
     // The size of a blob stands in the row's header, so that a blob without room is not loaded.
     this.#read = db
       .prepare<[ReadBounds], ReadColumns>(
         `SELECT key, count, start_bytes, accepted_at_ms, checksum,
-           CASE WHEN key = @forced OR start_bytes + length(data) <= @limit THEN data END
+           CASE WHEN key = @forced OR start_bytes + length(data) <= @limit THEN data ELSE ${NO_ROOM} END
          FROM batch WHERE key >= @start AND key < @end ORDER BY key`,
       )
       .raw();
@@ -120,9 +127,22 @@ export class BatchTable {
     return this.holder(index, offset) ?? this.ceiling(index, offset);
   }
 
+  /** The whole row. A damaged column of another type comes as an empty one or as 0. */
   load(key: number): BatchRow | undefined {
     const row = this.#load.get(key);
-    return row === undefined ? undefined : Object.assign(row, { offset: row.key - laneStart(laneOf(row.key)) });
+    if (row === undefined) return undefined;
+    const data = row.data ?? EMPTY;
+    return {
+      key,
+      offset: key - laneStart(laneOf(key)),
+      count: wholeNumber(row.count),
+      startBytes: wholeNumber(row.startBytes),
+      sizeBytes: data.length,
+      acceptedAtMs: wholeNumber(row.acceptedAtMs),
+      checksum: row.checksum,
+      sums: row.sums ?? EMPTY,
+      data,
+    };
   }
 
   /**
@@ -140,10 +160,11 @@ export class BatchTable {
 }
 
 export function laneOf(key: number): LaneIndex {
-  // Every key was made by `placeKey` out of one of the three indexes.
-  return Math.floor(key / placeKey(1, 0)) as LaneIndex;
+  // Every key was made by `placeKey` out of one of the three indexes; a damaged one counts to the nearest lane.
+  return Math.min(2, Math.max(0, Math.floor(key / placeKey(1, 0)))) as LaneIndex;
 }
 
+/** Over the data first, so that a damaged column can be searched for without reading the data again. */
 export function batchChecksum(
   key: number,
   count: number,
@@ -151,11 +172,27 @@ export function batchChecksum(
   acceptedAtMs: number,
   data: Uint8Array,
 ): number {
-  return crc32(data, crc32(`${key} ${count} ${startBytes} ${acceptedAtMs}`));
+  return columnsChecksum(key, count, startBytes, acceptedAtMs, crc32(data));
+}
+
+/** The checksum of a row whose data has the checksum `dataSum`. */
+export function columnsChecksum(
+  key: number,
+  count: number,
+  startBytes: number,
+  acceptedAtMs: number,
+  dataSum: number,
+): number {
+  return crc32(`${key} ${count} ${startBytes} ${acceptedAtMs}`, dataSum);
 }
 
 export function isIntact(row: BatchRow): boolean {
   return row.checksum === batchChecksum(row.key, row.count, row.startBytes, row.acceptedAtMs, row.data);
+}
+
+/** The value of a column that should be a whole number; 0 when damage made something else of it. */
+export function wholeNumber(value: unknown): number {
+  return Number.isSafeInteger(value) ? Number(value) : 0;
 }
 
 function place(columns: PlaceColumns | undefined): BatchPlace | undefined {

@@ -9,7 +9,7 @@ import { LANES, type Lane, laneAt, laneIndex } from '../core/lane.js';
 import { messageId } from '../core/message.js';
 import { placeOfKey, readRecord } from '../core/record.js';
 import type { BatchRow } from './batch-table.js';
-import { readableFragments } from './damage.js';
+import { readableFragments } from './fragments.js';
 import type { LaneState } from './lane-table.js';
 import type { QuarantinedRow } from './quarantine-table.js';
 import { RecordWalker } from './record-walker.js';

@@ -12,6 +12,7 @@
 import { renameSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { LANES, type Lane, laneIndex } from '../core/lane.js';
+import { isIntact } from './batch-table.js';
 import {
   cachePath,
   damage,
@@ -22,13 +23,15 @@ import {
   salvagePath,
   syncFolder,
 } from './cache-file.js';
+import { repairColumns } from './column-repair.js';
+import { describeOffsets, isolateDamage } from './damage.js';
 import { type LaneRow, type LaneState, LaneTable, laneEnd, laneStart, newLane, readLane } from './lane-table.js';
 import { createSchema } from './schema.js';
 import { readSession, receivedText, type SessionRow, SessionTable, type StoredSession } from './session-table.js';
 import type { CacheFinding } from './store.js';
 import { isDamage } from './store-error.js';
 import { Tables } from './tables.js';
-import { readableKeys } from './tree-reader.js';
+import { readableRows } from './tree-reader.js';
 
 /** What the process that finds the damage still knows for certain: its last commit. */
 export interface KnownState {
@@ -109,18 +112,17 @@ function copyAll(
   if (source === undefined) return;
   for (const table of COPIED_TABLES) copyTable(source, target, table, atMs, findings);
   copyTable(source, target, 'quarantine', atMs, findings);
-  copyBatches(source, target);
+  const damagedKeys = copyBatches(source, target);
   const tables = new Tables(target);
-  target
-    .transaction(() => {
-      for (const lane of LANES) {
-        if (lanes[laneIndex(lane)] === undefined) restoreCursors(tables, lane);
-        recordMissing(tables, lane, atMs, cause, findings);
-      }
-      if (!isProgressKnown) forgetSession(tables);
-      tables.lanes.save();
-    })
-    .immediate();
+  tables.transact(() => {
+    for (const lane of LANES) if (lanes[laneIndex(lane)] === undefined) restoreCursors(tables, lane);
+    if (!isProgressKnown) forgetSession(tables);
+    for (const key of damagedKeys) {
+      const row = tables.batches.load(key);
+      if (row !== undefined) findings.push(damage(atMs, isolateDamage(tables, row, Math.trunc(atMs))));
+    }
+    for (const lane of LANES) recordMissing(tables, lane, atMs, cause, findings);
+  });
 }
 
 /** The result, or undefined where the damage is. */
@@ -194,21 +196,24 @@ function copyRows<Row>(
   }
 }
 
-function copyBatches(source: Database.Database, target: Database.Database): void {
-  const select = readable(() => source.prepare<[number], unknown[]>('SELECT * FROM batch WHERE key = ?').raw());
-  if (select === undefined) return;
+/** Copies the rows that can be read, with damaged columns restored where that is possible, and gives the keys of the others. */
+function copyBatches(source: Database.Database, target: Database.Database): number[] {
   const insert = target.prepare('INSERT OR IGNORE INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)');
+  const damagedKeys: number[] = [];
   let left = COPIED_ROWS_MAX;
   target.exec('BEGIN');
-  for (const key of readableKeys(source, 0, laneEnd(2))) {
-    const row = readable(() => select.get(key));
-    if (row !== undefined) insert.run(...row);
+  for (const row of readableRows(source)) {
+    const repaired = isIntact(row) ? row : repairColumns(row);
+    if (repaired === undefined) damagedKeys.push(row.key);
+    const { key, count, startBytes, acceptedAtMs } = repaired ?? row;
+    insert.run(key, count, startBytes, acceptedAtMs, row.checksum, row.sums, row.data);
     if (--left > 0) continue;
     target.exec('COMMIT');
     target.exec('BEGIN');
     left = COPIED_ROWS_MAX;
   }
   target.exec('COMMIT');
+  return damagedKeys;
 }
 
 /** The cursors of a lane whose row is lost, from what else was found of it. */
@@ -240,29 +245,28 @@ function restoreCursors(tables: Tables, lane: Lane): void {
 /** Records the waiting offsets of a lane that no batch holds and no hole explains. */
 function recordMissing(tables: Tables, lane: Lane, atMs: number, cause: string, findings: CacheFinding[]): void {
   const state = tables.lanes.of(lane);
-  const { index } = state;
   let at = state.firstUnsettled;
   while (at < state.nextOffset) {
-    const next = tables.batches.holderOrNext(index, at);
-    const to = Math.min(next === undefined ? state.nextOffset : Math.max(next.offset, at), state.nextOffset);
+    const next = tables.batches.holderOrNext(state.index, at);
+    const to = Math.min(Math.max(next?.offset ?? state.nextOffset, at), state.nextOffset);
     for (const gap of gapsWithin(tables, state, at, to)) {
-      const text = `Offsets ${gap.from} to ${gap.to - 1} of the lane ${lane} could not be read.`;
-      findings.push(damage(atMs, text));
+      const text = `${describeOffsets(gap.from, gap.to - gap.from)} of the lane ${lane} could not be read`;
+      findings.push(damage(atMs, `In the rebuilt cache, ${text}.`));
       tables.quarantine.insert({
-        lane: index,
+        lane: state.index,
         offset: gap.from,
-        originKey: laneStart(index) + gap.from,
+        originKey: laneStart(state.index) + gap.from,
         count: gap.to - gap.from,
         acceptedAtMs: Math.trunc(atMs),
         atMs: Math.trunc(atMs),
         code: 'MESSAGE_UNREADABLE',
-        reason: `${text} ${cause}`,
+        reason: `${cause} What was stored under ${text}.`,
         record: new Uint8Array(0),
       });
-      tables.holes.add(index, gap.from, gap.to, 0);
+      tables.holes.add(state.index, gap.from, gap.to, 0);
     }
     if (next === undefined) return;
-    at = next.offset + next.count;
+    at = Math.max(at + 1, next.offset + next.count);
   }
 }
 

@@ -12,12 +12,13 @@
  *   rebuilt from what it can (salvage.ts). Both are reported, and nothing is deleted.
  */
 import { NorthError, systemCode } from '../core/error.js';
-import { type Lane, laneIndex } from '../core/lane.js';
+import type { Lane } from '../core/lane.js';
 import { appendMessages } from './append.js';
-import { batchChecksum } from './batch-table.js';
+import { batchChecksum, NO_ROOM } from './batch-table.js';
 import { BatchWriter } from './batch-writer.js';
 import { cachePath, inspectFile, openFile, prepareFile } from './cache-file.js';
-import { isolateDamage } from './damage.js';
+import { describeOffsets, isolateDamage } from './damage.js';
+import { countCovered } from './hole-table.js';
 import { type LaneState, laneStart } from './lane-table.js';
 import { listMessages } from './listing.js';
 import { removeQuarantined, retryQuarantined } from './quarantine-work.js';
@@ -59,6 +60,8 @@ const WAL_PART_OF_RESERVE = 4;
 const COMMIT_OVERHEAD_BYTES = 6 * PAGE_SIZE_BYTES;
 
 const NOTHING_SWEPT: SweptReply = { kind: 'swept', archivedCount: 0, quarantinedCount: 0, isUnfinished: false };
+
+const REBUILDS_MAX = 5;
 
 /** An almost empty file that is larger gives its room back to the disk. */
 const SHRUNK_ABOVE_BYTES = 64 * 1024 * 1024;
@@ -111,6 +114,8 @@ export class SqliteStore implements Store {
   #walBytes = 0;
   #walLimitBytes = 0;
   #isClosed = false;
+  /** A disk that goes on decaying must not keep the process copying the cache for ever. */
+  #rebuildsLeft = REBUILDS_MAX;
 
   constructor(
     tables: Tables,
@@ -151,7 +156,7 @@ export class SqliteStore implements Store {
       let end = Math.max(fromOffset, state.firstUnsettled);
       let leftBytes = sizeBytesMax;
       for (;;) {
-        const damagedKey = this.#readIntact(lane, end, leftBytes, batches);
+        const damagedKey = this.#readIntact(state, end, leftBytes, batches);
         const last = batches.at(-1);
         if (last !== undefined) end = last.firstOffset + last.count;
         if (damagedKey === undefined) break;
@@ -244,19 +249,34 @@ export class SqliteStore implements Store {
   }
 
   /** Adds to `batches` what can be read, up to a damaged row, whose key is given. */
-  #readIntact(lane: Lane, fromOffset: number, sizeBytesMax: number, batches: Batch[]): number | undefined {
-    const first = this.#tables.batches.holderOrNext(laneIndex(lane), fromOffset);
+  #readIntact(state: LaneState, fromOffset: number, sizeBytesMax: number, batches: Batch[]): number | undefined {
+    const { lane, index } = state;
+    const first = this.#tables.batches.holderOrNext(index, fromOffset);
+    this.#checkGap(state, fromOffset, first?.offset ?? state.nextOffset);
     if (first === undefined) return undefined;
-    const start = laneStart(laneIndex(lane));
+    const start = laneStart(index);
     // One batch is given whatever its size, or a large one would stop its lane.
     const forced = batches.length === 0 ? first.key : undefined;
     const rows = this.#tables.batches.read(first.key, first.startBytes + sizeBytesMax, forced);
+    let end = first.offset;
     for (const [key, count, startBytes, acceptedAtMs, checksum, data] of rows) {
-      if (data === null) return undefined;
-      if (checksum !== batchChecksum(key, count, startBytes, acceptedAtMs, data)) return key;
-      batches.push({ lane, firstOffset: key - start, count, acceptedAtMs, data });
+      if (data === NO_ROOM) return undefined;
+      if (!Buffer.isBuffer(data) || checksum !== batchChecksum(key, count, startBytes, acceptedAtMs, data)) return key;
+      const firstOffset = key - start;
+      // Looked into when it comes first, because nothing else may be asked of the database while rows are coming.
+      if (firstOffset !== end) return undefined;
+      batches.push({ lane, firstOffset, count, acceptedAtMs, data });
+      end = firstOffset + count;
     }
     return undefined;
+  }
+
+  /** Offsets that no row holds must be known to be settled or a hole; otherwise the tree has lost a row. */
+  #checkGap(state: LaneState, from: number, to: number): void {
+    if (to <= from) return;
+    const holes = this.#tables.holes.touching(state.index, from, to);
+    if (countCovered(from, to, state.settled, holes) === to - from) return;
+    throw new NorthError('CACHE_DAMAGED', `the batches with ${describeOffsets(from, to - from)} are missing`);
   }
 
   /** Puts the unreadable messages of a batch aside, so that the others can be read. */
@@ -315,6 +335,8 @@ export class SqliteStore implements Store {
   }
 
   #rebuild(cause: unknown): void {
+    if (this.#rebuildsLeft === 0) throw cause;
+    this.#rebuildsLeft--;
     const { cacheId, lanes, session, db } = this.#tables;
     db.close();
     const known: KnownState = { cacheId, lanes: lanes.snapshot(), session: session.snapshot() };

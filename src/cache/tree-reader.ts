@@ -1,37 +1,66 @@
-/** Reads the keys of a damaged tree of batches, jumping over the stretches that SQLite cannot read. */
+/** Reads the rows of a damaged tree of batches, jumping over the stretches that SQLite cannot read. */
 import type Database from 'better-sqlite3';
+import { type BatchRow, laneOf, wholeNumber } from './batch-table.js';
+import { laneEnd, laneStart } from './lane-table.js';
 import { isDamage } from './store-error.js';
 
-/** So many keys are fetched at a time, so that the reader may use the connection between them. */
-const PAGE_COUNT = 256;
+type Columns = [
+  key: number,
+  count: unknown,
+  startBytes: unknown,
+  acceptedAtMs: unknown,
+  checksum: unknown,
+  sums: unknown,
+  data: unknown,
+];
 
-/** The keys at or above `from` and below `to` that can be reached, ascending. */
-export function* readableKeys(db: Database.Database, from: number, to: number): Generator<number> {
-  const select = db
-    .prepare<[number, number, number], number>('SELECT key FROM batch WHERE key >= ? AND key < ? ORDER BY key LIMIT ?')
-    .pluck();
-  const keysFrom = (start: number, countMax: number): number[] | undefined => {
-    try {
-      return select.all(start, to, countMax);
-    } catch (error) {
-      if (isDamage(error)) return undefined;
-      throw error;
+const END = laneEnd(2);
+
+/**
+ * The rows that can be read, in the order in which they lie in the tree; a row whose key is damaged comes where it lies,
+ * too. Rows without data or checksums are left out.
+ */
+export function* readableRows(db: Database.Database): Generator<BatchRow> {
+  const select = readable(() => db.prepare<[number], Columns>('SELECT * FROM batch WHERE key >= ? ORDER BY key').raw());
+  if (select === undefined) return;
+  let at: number | undefined = 0;
+  while (at !== undefined) {
+    let last = at - 1;
+    const rows = select.iterate(at);
+    let next = readable(() => rows.next());
+    for (; next !== undefined && next.done !== true; next = readable(() => rows.next())) {
+      const row = toRow(next.value);
+      last = next.value[0];
+      if (row !== undefined) yield row;
     }
-  };
-  let at = from;
-  while (at < to) {
-    // A page of keys may end in the damage; then they are fetched one by one up to it.
-    const keys = keysFrom(at, PAGE_COUNT) ?? keysFrom(at, 1);
-    if (keys === undefined) {
-      const next = nextReadable(at, to, (start) => keysFrom(start, 1) !== undefined);
-      if (next === undefined) return;
-      at = next;
-      continue;
-    }
-    if (keys.length === 0) return;
-    yield* keys;
-    at = keys.at(-1)! + 1;
+    if (next?.done === true) return;
+    at = nextReadable(last + 1, END, (start) => readable(() => select.get(start) ?? true) !== undefined);
   }
+}
+
+/** The result, or undefined where the damage is. */
+function readable<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (isDamage(error)) return undefined;
+    throw error;
+  }
+}
+
+function toRow([key, count, startBytes, acceptedAtMs, checksum, sums, data]: Columns): BatchRow | undefined {
+  if (!(sums instanceof Uint8Array) || !(data instanceof Uint8Array)) return undefined;
+  return {
+    key,
+    offset: key - laneStart(laneOf(key)),
+    count: wholeNumber(count),
+    startBytes: wholeNumber(startBytes),
+    sizeBytes: data.length,
+    acceptedAtMs: wholeNumber(acceptedAtMs),
+    checksum: wholeNumber(checksum),
+    sums,
+    data,
+  };
 }
 
 /**
@@ -41,9 +70,9 @@ export function* readableKeys(db: Database.Database, from: number, to: number): 
 function nextReadable(at: number, to: number, isReadable: (start: number) => boolean): number | undefined {
   let step = 1;
   while (at + step < to && !isReadable(at + step)) step *= 2;
-  let high = Math.min(at + step, to);
   let low = at + Math.floor(step / 2);
-  if (high >= to && !isReadable(to - 1)) return undefined;
+  let high = Math.min(at + step, to);
+  if (high === to && !isReadable(to - 1)) return undefined;
   while (high - low > 1) {
     const middle = low + Math.floor((high - low) / 2);
     if (isReadable(middle)) high = middle;

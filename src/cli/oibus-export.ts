@@ -24,9 +24,9 @@ export function readOibusExport(text: string): OibusExport {
   let document: unknown;
   try {
     document = JSON.parse(text.replace(/^\uFEFF/, ''));
-  } catch (error) {
-    // The parser's message quotes the text, in which a password may stand.
-    throw new NorthError('IMPORT_UNREADABLE', 'The file is not valid JSON.', { cause: error });
+  } catch {
+    // The parser's message quotes the text, in which a password may stand; so nothing of it goes on.
+    throw new NorthError('IMPORT_UNREADABLE', 'The file is not valid JSON.');
   }
   const entries = connectorsOf(document).map(unwrap);
   if (entries.length === 0) {

@@ -132,9 +132,10 @@ function renderJson(text: string, { value }: ConfigDocument, connectors: readonl
 }
 
 function renderYaml(text: string, parsed: ConfigDocument, connectors: readonly unknown[]): string {
+  const wanted = { ...(isRecord(parsed.value) ? parsed.value : {}), connectors };
   const changed = tryMergeYaml(text, parsed, connectors);
-  if (changed !== undefined && isDeepStrictEqual(connectorsOf(parseConfigText(changed)), connectors)) return changed;
-  // Another connector shares a part of this one through an alias, and would have changed or vanished with it.
+  if (changed !== undefined && isDeepStrictEqual(parseConfigText(changed).value, wanted)) return changed;
+  // Something else shares a part of the connector through an alias, and would have changed or vanished with it.
   const plain = parseConfigText(text);
   visit(plain.document, {
     Alias: (_key, alias) => {
@@ -143,7 +144,7 @@ function renderYaml(text: string, parsed: ConfigDocument, connectors: readonly u
     },
   });
   const written = mergeYaml(text, plain, connectors);
-  if (isDeepStrictEqual(connectorsOf(parseConfigText(written)), connectors)) return written;
+  if (isDeepStrictEqual(parseConfigText(written).value, wanted)) return written;
   throw new NorthError('INTERNAL', 'The change cannot be written without changing something else.');
 }
 

@@ -189,7 +189,7 @@ export class Link {
       this.#dial();
       return;
     }
-    const nextAtMs = this.#wasUp ? reconnect.lost(cause.code, nowMs) : reconnect.failed(attempt, cause.code, nowMs);
+    const nextAtMs = this.#wasUp ? reconnect.lost(cause.code, nowMs) : reconnect.failed(cause.code, nowMs);
     this.#setState({ name: 'waiting', broker: attempt.broker.display, error: cause, nextAtMs });
     this.#options.events.ended(cause, this.#wasUp, nextAtMs);
     this.#cancelDial = this.#clock.schedule(nextAtMs - nowMs, () => {

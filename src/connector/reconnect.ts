@@ -72,7 +72,7 @@ export class Reconnect {
   }
 
   /** The dial failed before the broker had accepted us. Gives the time of the next one. */
-  failed(attempt: Attempt, code: ErrorCode, nowMs: number): number {
+  failed(code: ErrorCode, nowMs: number): number {
     this.#triesOldVersion = false;
     this.#brokerIndex++;
     if (this.#brokerIndex < this.#options.brokers.length) return nowMs;

@@ -13,8 +13,6 @@ interface Mount {
 export class DiskSensor implements Sensor {
   #mounts: readonly Mount[] = [];
   #mountsReadMs = Number.NEGATIVE_INFINITY;
-  /** Asked and not answered yet: a dead disk must not use up the few threads that the runtime has for files. */
-  readonly #pending = new Set<string>();
 
   async read(): Promise<Reading[]> {
     const nowMs = performance.now();
@@ -22,24 +20,18 @@ export class DiskSensor implements Sensor {
       this.#mounts = await readMounts();
       this.#mountsReadMs = nowMs;
     }
-    const readings = await Promise.all(this.#mounts.map((mount) => this.#readOne(mount)));
+    const readings = await Promise.all(this.#mounts.map(readMount));
     return readings.flat();
   }
+}
 
-  async #readOne({ path, part }: Mount): Promise<Reading[]> {
-    if (this.#pending.has(path)) throw new Error(`The disk at ${path} does not answer.`);
-    this.#pending.add(path);
-    try {
-      const { blocks, bfree, bavail, bsize } = await statfs(path);
-      if (blocks === 0) return [];
-      return [
-        { point: `disk/${part}/used`, value: (blocks - bfree) * bsize, unit: 'B' },
-        { point: `disk/${part}/free`, value: bavail * bsize, unit: 'B' },
-      ];
-    } finally {
-      this.#pending.delete(path);
-    }
-  }
+async function readMount({ path, part }: Mount): Promise<Reading[]> {
+  const { blocks, bfree, bavail, bsize } = await statfs(path);
+  if (blocks === 0) return [];
+  return [
+    { point: `disk/${part}/used`, value: (blocks - bfree) * bsize, unit: 'B' },
+    { point: `disk/${part}/free`, value: bavail * bsize, unit: 'B' },
+  ];
 }
 
 async function readMounts(): Promise<Mount[]> {

@@ -19,6 +19,7 @@ import { TemperatureSensor } from './temperature-sensor.js';
 
 /** The first sample comes soon also where the interval is long; rates need this time to mean anything. */
 const FIRST_SAMPLE_MS = 500;
+const SENSOR_TIMEOUT_MS = 5000;
 
 export interface HostSensorsOptions {
   config: HostSensorsConfig;
@@ -37,8 +38,10 @@ export class HostSensors implements Input {
   readonly #logger: Logger;
   readonly #report: InputReport;
   readonly #openSensor: (name: HostSensor) => Sensor;
-  /** Sensors that failed the last time, with what they said. */
-  readonly #failing = new Map<HostSensor, string>();
+  /** Sensors that failed the last time. */
+  readonly #failing = new Set<HostSensor>();
+  /** Sensors that have been asked and have not answered yet. */
+  readonly #asked = new Set<HostSensor>();
   #sensors: readonly (readonly [HostSensor, Sensor])[] = [];
   #cancelTick: (() => void) | undefined;
   #sampling: Promise<void> | undefined;
@@ -104,21 +107,40 @@ export class HostSensors implements Input {
   /** A sensor that fails is left out of the sample; it is told once, and once when it answers again. */
   async #readGroup(name: HostSensor, sensor: Sensor): Promise<Reading[]> {
     try {
-      const readings = await sensor.read();
+      const readings = await this.#readInTime(name, sensor);
       if (this.#failing.delete(name)) this.#logger.info({ input: this.id, sensor: name }, 'The sensor answers again.');
       return readings;
     } catch (error) {
       if (!this.#failing.has(name)) {
         const text = `The sensor ${name} cannot be read: ${errorText(error)}.`;
-        this.#report.problem(new NorthError('SENSOR_FAILED', text, { cause: error }), text);
+        this.#report.note(new NorthError('SENSOR_FAILED', text));
+        this.#logger.warn({ input: this.id, sensor: name, err: error }, 'The sensor is left out of the samples.');
       }
-      this.#failing.set(name, errorText(error));
+      this.#failing.add(name);
       return [];
     }
   }
 
+  /** A sensor whose disk or driver hangs is not asked again before it has answered: each question holds a thread. */
+  #readInTime(name: HostSensor, sensor: Sensor): Promise<Reading[]> {
+    if (this.#asked.has(name)) return Promise.reject(new Error('it has not answered yet'));
+    this.#asked.add(name);
+    return new Promise((resolve, reject) => {
+      const cancel = this.#clock.schedule(SENSOR_TIMEOUT_MS, () => {
+        reject(new Error(`it does not answer within ${formatDuration(SENSOR_TIMEOUT_MS)}`));
+      });
+      sensor
+        .read()
+        .then(resolve, reject)
+        .finally(() => {
+          cancel();
+          this.#asked.delete(name);
+        });
+    });
+  }
+
   #showState(): void {
-    const failing = [...this.#failing.keys()];
+    const failing = [...this.#failing];
     const without = failing.length === 0 ? '' : `, without ${failing.join(', ')}, which cannot be read`;
     this.#report.show('running', `one sample every ${formatDuration(this.#config.interval)}${without}`);
   }

@@ -61,6 +61,11 @@ export class InputReport {
     this.#logger.warn({ input: this.#id, code: codeOf(error), err: error }, message);
   }
 
+  /** A problem that the caller logs itself. */
+  note(error: unknown): void {
+    this.#remember(error);
+  }
+
   status(): InputStatus {
     return {
       id: this.#id,

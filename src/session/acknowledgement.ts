@@ -5,7 +5,7 @@
  */
 import type { QuarantineReason } from '../cache/store.js';
 import { NorthError } from '../core/error.js';
-import { type AcknowledgementType, PUBACK, PUBCOMP, PUBREC } from '../wire/packet-reader.js';
+import { type AcknowledgementType, PUBACK, PUBCOMP } from '../wire/packet-reader.js';
 import { LatencyHistogram } from './latency.js';
 import type { Ledger } from './ledger.js';
 import {
@@ -72,8 +72,10 @@ export class Acknowledgements {
       if (state === RELEASED && (reasonCode < 0x80 || reasonCode === PACKET_ID_NOT_FOUND)) this.#settle(id, nowMs);
       return undefined;
     }
-    if (state === WAITING && this.#ledger.mayBeHeld(id) && (reasonCode < 0x80 || reasonCode === PACKET_ID_IN_USE)) {
-      this.#takeHeld(type, id, nowMs);
+    if (state === WAITING && this.#ledger.mayBeHeld(id)) {
+      // The broker had queued it and answers before it was sent again. A PUBACK is as good as any. A PUBREC is not taken:
+      // the re-send is answered, too, and in the order of all the others, which the PUBRELs have to keep.
+      if (type === PUBACK && reasonCode < 0x80) this.#settleUnsent(id, nowMs);
       return undefined;
     }
     if (state !== SENT) {
@@ -120,14 +122,10 @@ export class Acknowledgements {
     return { code: 'PUBLISH_NOT_AUTHORIZED', reason };
   }
 
-  /** The broker had the message of a former connection and answers before it was sent again on this one. */
-  #takeHeld(type: AcknowledgementType, id: number, nowMs: number): void {
+  #settleUnsent(id: number, nowMs: number): void {
     this.count++;
-    if (type === PUBREC) this.#ledger.adopt(id);
-    else {
-      this.#sender.counts[this.#ledger.cursorOf(id).index].published++;
-      this.#ledger.settleUnsent(id, nowMs);
-    }
+    this.#sender.counts[this.#ledger.cursorOf(id).index].published++;
+    this.#ledger.settleUnsent(id, nowMs);
   }
 
   #passed(tookMs: number): void {

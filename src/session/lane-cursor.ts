@@ -37,6 +37,8 @@ export class LaneCursor {
   readEnd = 0;
   /** Everything below this and at or above `next` was dropped from the cache. */
   gapTo = 0;
+  /** The same for what follows the last loaded batch; it becomes the gap when that is used up. */
+  #gapAfterTo = 0;
   #batches: Batch[] = [];
   #recordAt = 0;
   #recordOffset = 0;
@@ -83,6 +85,7 @@ export class LaneCursor {
     this.loadedSizeBytes = 0;
     this.readFrom = undefined;
     this.gapTo = 0;
+    this.#gapAfterTo = 0;
   }
 
   /** Moves `head` over everything that is settled; `next` comes along when it would be left behind. */
@@ -103,7 +106,9 @@ export class LaneCursor {
   /** One past the last offset that is loaded. */
   get loadedEnd(): number {
     const last = this.#batches[this.#batches.length - 1];
-    return last === undefined ? Math.max(this.next, this.gapTo) : last.firstOffset + last.count;
+    return last === undefined
+      ? Math.max(this.next, this.gapTo)
+      : Math.max(last.firstOffset + last.count, this.#gapAfterTo);
   }
 
   /** Goes over a gap when nothing before it is in flight. Slots of what was settled in it become free. */
@@ -115,6 +120,12 @@ export class LaneCursor {
     this.next = this.head;
     this.nextId = this.headId;
     this.gapTo = 0;
+  }
+
+  /** Nothing is left in the cache between what is loaded and `to`. */
+  loadNothing(to: number): void {
+    if (this.#batches.length === 0) this.gapTo = Math.max(this.gapTo, to);
+    else this.#gapAfterTo = Math.max(this.#gapAfterTo, to);
   }
 
   /** Adds batches that follow what is loaded. Messages before `next` in the first one are passed over. */
@@ -160,7 +171,7 @@ export class LaneCursor {
       if (following !== undefined) {
         this.#recordOffset = following.firstOffset;
         if (following.firstOffset > this.next) this.gapTo = following.firstOffset;
-      }
+      } else if (this.#gapAfterTo > this.next) this.gapTo = this.#gapAfterTo;
     }
   }
 }

@@ -131,7 +131,11 @@ export class Ledger {
     this.#exactBounds = false;
     releasable.sort((a, b) => this.slots.receivedOrder[a]! - this.slots.receivedOrder[b]!);
     this.releasable = releasable;
-    if (!sessionKept) this.#received = [];
+    if (!sessionKept) {
+      this.#received = [];
+      // A save that is still under way speaks of the former session.
+      this.#savingReceived = [];
+    }
   }
 
   /** The broker's session is a new one. This is stored before anything is published in it. */
@@ -185,13 +189,6 @@ export class Ledger {
     const cursor = this.cursorOf(id);
     const offset = cursor.offsetOf(id);
     return offset !== undefined && offset < cursor.resendHigh && this.slots.isEnded[id] === 0;
-  }
-
-  /** A PUBREC has come for a message that waits for its re-send: the re-send is not needed any more. */
-  adopt(id: number): void {
-    this.inflight++;
-    this.slots.qos[id] = 2;
-    this.receive(id);
   }
 
   released(id: number, nowMs: number): void {

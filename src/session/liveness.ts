@@ -54,34 +54,39 @@ export class Liveness {
   /** Silence in either direction asks for a ping: a half-open connection swallows what we write. */
   isPingDue(nowMs: number, writtenAtMs: number): boolean {
     if (this.#keepaliveMs === 0 || this.#pingSentMs !== undefined) return false;
-    return nowMs - Math.min(writtenAtMs, this.#heardMs) >= this.#keepaliveMs * PING_AFTER;
+    return nowMs >= this.#pingDueMs(writtenAtMs);
   }
 
   /** Why the connection has to be ended, or undefined. */
   overdue(nowMs: number, oldestSentMs: number | undefined): NorthError | undefined {
-    if (oldestSentMs !== undefined && nowMs - oldestSentMs >= this.#ackTimeoutMs) {
+    if (oldestSentMs !== undefined && nowMs >= oldestSentMs + this.#ackTimeoutMs) {
       const seconds = Math.round((nowMs - oldestSentMs) / 1000);
       return new NorthError('ACK_OVERDUE', `The broker has not acknowledged a message for ${seconds} s.`);
     }
-    if (this.#blockedSinceMs !== undefined && nowMs - this.#blockedSinceMs >= this.#ackTimeoutMs) {
+    if (this.#blockedSinceMs !== undefined && nowMs >= this.#blockedSinceMs + this.#ackTimeoutMs) {
       return new NorthError('ACK_OVERDUE', 'The broker takes no more bytes from the socket.');
     }
-    if (this.#pingSentMs !== undefined && nowMs - this.#pingSentMs >= this.#pingTimeoutMs()) {
+    if (this.#pingSentMs !== undefined && nowMs >= this.#pingSentMs + this.#pingTimeoutMs()) {
       return new NorthError('KEEPALIVE_TIMEOUT', 'The broker did not answer a ping.');
     }
     return undefined;
   }
 
-  /** When `overdue` or `isPingDue` has to be asked again. */
+  /**
+   * When `overdue` or `isPingDue` has to be asked again. They compare with the same sums: a difference would be rounded
+   * another way, and asking again at that time would find nothing due.
+   */
   nextMs(writtenAtMs: number, oldestSentMs: number | undefined): number {
     let next = Number.POSITIVE_INFINITY;
     if (oldestSentMs !== undefined) next = oldestSentMs + this.#ackTimeoutMs;
     if (this.#blockedSinceMs !== undefined) next = Math.min(next, this.#blockedSinceMs + this.#ackTimeoutMs);
     if (this.#pingSentMs !== undefined) next = Math.min(next, this.#pingSentMs + this.#pingTimeoutMs());
-    else if (this.#keepaliveMs > 0) {
-      next = Math.min(next, Math.min(writtenAtMs, this.#heardMs) + this.#keepaliveMs * PING_AFTER);
-    }
+    else if (this.#keepaliveMs > 0) next = Math.min(next, this.#pingDueMs(writtenAtMs));
     return next;
+  }
+
+  #pingDueMs(writtenAtMs: number): number {
+    return Math.min(writtenAtMs, this.#heardMs) + this.#keepaliveMs * PING_AFTER;
   }
 
   #pingTimeoutMs(): number {

@@ -258,7 +258,7 @@ export class Session {
     if (cursor.readFrom !== fromOffset) return;
     cursor.readFrom = undefined;
     this.#setTime(nowMs, wallMs);
-    if (batches.length === 0) cursor.gapTo = Math.max(cursor.gapTo, cursor.readEnd);
+    if (batches.length === 0) cursor.loadNothing(cursor.readEnd);
     else cursor.load(batches);
     this.#proceed();
   }

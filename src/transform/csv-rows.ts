@@ -224,12 +224,11 @@ export class CsvRows {
     return `the row that begins here is longer than ${this.#format.rowSizeMaxBytes} bytes because of its quotes`;
   }
 
-  /** Position of the quote that closes a cell, or undefined when it has not come. */
+  /** Position of the quote that closes a cell, unless another one follows; undefined when it has not come. */
   #closingQuote(from: number): number | undefined {
     let at = this.#buffer.indexOf(this.#quote, from);
     while (at >= 0 && this.#buffer[at + 1] === this.#quote) at = this.#buffer.indexOf(this.#quote, at + 2);
-    // At the very end it may be the first of two.
-    return at < 0 || (at + 1 === this.#buffer.length && !this.#ended) ? undefined : at;
+    return at < 0 ? undefined : at;
   }
 
   /** The position of the line end when there is one at `at`: that of its last byte, or the end of all bytes. */

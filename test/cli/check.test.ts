@@ -111,4 +111,7 @@ test('control characters of the file do not reach the terminal', async () => {
   const { stdout } = await check('"a\\e[2Jb": 1\n');
   assert.ok(!stdout.includes('\u001b'));
   assert.match(stdout, /a.*\[2Jb/);
+  const { stderr } = await runCli(['check', '-c', '\u001b[2Jx'], { env: { NO_COLOR: '1' } });
+  assert.ok(!stderr.includes('\u001b'));
+  assert.match(stderr, /at .*\[2Jx/);
 });

@@ -369,6 +369,11 @@ test('nesting of many thousand levels is refused and not a crash', () => {
   }
 });
 
+test('nesting that the parser would still take is refused when nothing of ours is so deep', () => {
+  const [error] = read(`dataDir: ${'['.repeat(500)}${']'.repeat(500)}`).errors;
+  assert.deepEqual([error?.code, error?.message], ['CONFIG_SYNTAX', 'is nested too deeply']);
+});
+
 test('a file that is missing, a folder, too large or no UTF-8 is an error of its own', () => {
   const folder = temporaryFolder('config');
   const codeOf = (file: string) => {

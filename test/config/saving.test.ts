@@ -273,3 +273,20 @@ test('a connector that shares its settings with another through an alias does no
   removeConnector(file, 'a', options);
   assert.equal(openConfig(file, { env }).config.connectors[0]?.settings.url, 'mqtt://127.0.0.1');
 });
+
+test('what another section takes from a connector through an alias stays as it was', () => {
+  const text = `server:
+  tokens:
+    - { name: b, role: viewer, secret: 0123456789abcdef }
+connectors:
+  - { id: a, name: &name Plant, settings: { url: "mqtt://127.0.0.1" } }
+inputs:
+  - { id: s, type: host-sensors, prefix: *name }
+`;
+  const { file, options } = openFile(text);
+  saveConnector(file, { ...written(file, 'a'), name: 'Other' }, options);
+  const { config } = openConfig(file, { env });
+  assert.equal(config.connectors[0]?.name, 'Other');
+  const [input] = config.inputs;
+  assert.ok(input?.type === 'host-sensors' && input.prefix === 'Plant');
+});

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { NorthError } from '../../src/core/error.js';
 import { VIEWER_BACKLOG_MAX_BYTES } from '../../src/http/event-stream.js';
 import { eventually } from '../kit/deadline.js';
-import { DrivenClock } from './driven-clock.js';
+import { ManualClock } from '../kit/manual-clock.js';
 import { EventViewer } from './event-viewer.js';
 import { bearer, MemoryService, type TestServer, token, withServer } from './memory-service.js';
 
@@ -16,11 +16,11 @@ interface Snapshot {
 }
 
 async function withClock(
-  use: (server: TestServer, clock: DrivenClock) => Promise<void>,
+  use: (server: TestServer, clock: ManualClock) => Promise<void>,
   service?: MemoryService,
   options = {},
 ): Promise<void> {
-  const clock = new DrivenClock();
+  const clock = new ManualClock();
   await withServer((server) => use(server, clock), service, { clock, ...options });
 }
 
@@ -76,7 +76,7 @@ describe('GET /api/events', () => {
       assert.equal(server.service.listenerCount, 1);
       viewer.close();
       await eventually(() => server.service.listenerCount === 0, 'the stream to stop listening');
-      assert.equal(clock.timerCount, 0);
+      assert.equal(clock.waitsMs.length, 0);
       const again = new EventViewer(server.url);
       await again.until('status');
       clock.advance(1000);

@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { METRICS } from '../../src/http/metrics.js';
 import { renderMetricsReference } from '../../src/http/metrics-reference.js';
 import { ROOT_FOLDER } from '../kit/process.js';
-import { DrivenClock } from './driven-clock.js';
+import { ManualClock } from '../kit/manual-clock.js';
 import { MemoryService, type TestServer, withServer } from './memory-service.js';
 
 interface Family {
@@ -107,7 +107,7 @@ describe('GET /metrics', () => {
     }));
 
   it('reads all values from the status at the moment of the scrape', () => {
-    const clock = new DrivenClock();
+    const clock = new ManualClock();
     return withServer(
       async (server) => {
         const connector = server.service.list[0]!;

@@ -65,6 +65,8 @@ export interface Mosquitto {
 
 const PORT_ATTEMPTS = 5;
 const WEBSOCKETS = 'protocol websockets';
+/** Debian keeps the broker where an ordinary user's PATH may not lead. */
+const ENVIRONMENT = { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/usr/local/sbin` };
 
 /** Whether this machine has the loopback address ::1; some containers do not. */
 export const HAS_IPV6 = Object.values(networkInterfaces()).some((list) =>
@@ -151,6 +153,7 @@ class MosquittoProcess implements Mosquitto {
     const logFile = openSync(this.#logFile, 'a');
     const child = spawn('mosquitto', ['-c', this.#configFile], {
       cwd: this.folder,
+      env: ENVIRONMENT,
       stdio: ['ignore', logFile, logFile],
     });
     closeSync(logFile);

@@ -77,6 +77,7 @@ export class ModelBroker {
   /** PUBLISH packets received, per message. */
   readonly attempts = new Map<Key, number>();
   readonly problems: string[] = [];
+  readonly refused = new Set<Key>();
   /** PUBLISHes above the Receive Maximum; each ended its connection. */
   readonly overruns: string[] = [];
   /** Connections on which Session Present was 1 although the client cannot know that the session is a new one. */
@@ -86,6 +87,8 @@ export class ModelBroker {
   readonly #sessions = new Map<string, BrokerSession>();
   readonly #sessionOfLink = new WeakMap<ModelLink, BrokerSession>();
   readonly #connections = new Map<string, BrokerConnection>();
+  /** All of them, those before their CONNECT as well. */
+  readonly #open = new Set<BrokerConnection>();
 
   constructor(traits: BrokerTraits, timeline: Timeline, random: Random) {
     this.traits = traits;
@@ -95,12 +98,13 @@ export class ModelBroker {
 
   accept(link: ModelLink): void {
     const connection = new BrokerConnection(this, link);
+    this.#open.add(connection);
     link.join('broker', connection);
   }
 
   /** The process of the broker ends and begins again; with `keepsSessions` it has all on its disk. */
   crash(keepsSessions: boolean): void {
-    for (const connection of [...this.#connections.values()]) connection.drop();
+    for (const connection of this.#open) connection.drop();
     if (!keepsSessions) this.#sessions.clear();
   }
 
@@ -137,6 +141,10 @@ export class ModelBroker {
     return { session, present: false };
   }
 
+  ended(connection: BrokerConnection): void {
+    this.#open.delete(connection);
+  }
+
   leave(clientId: string, connection: BrokerConnection, isEphemeral: boolean): void {
     if (this.#connections.get(clientId) !== connection) return;
     this.#connections.delete(clientId);
@@ -161,6 +169,8 @@ class BrokerConnection implements LinkEnd {
   /** Identifiers of QoS 2 that came on this connection and are not complete. */
   readonly #seen = new Set<number>();
   #lastReplyMs = 0;
+  /** Replies that wait for their time; none overtakes another. */
+  #replyCount = 0;
 
   constructor(broker: ModelBroker, link: ModelLink) {
     this.#broker = broker;
@@ -180,6 +190,7 @@ class BrokerConnection implements LinkEnd {
   closed(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
+    this.#broker.ended(this);
     const connect = this.#connect;
     if (connect === undefined) return;
     const isEphemeral =
@@ -204,11 +215,12 @@ class BrokerConnection implements LinkEnd {
     this.#lastReplyMs = Math.max(this.#lastReplyMs, timeline.nowMs + delayMs);
     const bytes = mqttPacket.generate(packet, { protocolVersion: this.#version });
     const send = (): void => {
+      this.#replyCount--;
       if (!this.#isOpen) return;
       whenSent?.();
       this.#link.write('broker', bytes);
     };
-    if (this.#lastReplyMs === timeline.nowMs) send();
+    if (this.#replyCount++ === 0 && this.#lastReplyMs === timeline.nowMs) send();
     else timeline.after(this.#lastReplyMs - timeline.nowMs, send);
   }
 
@@ -287,6 +299,7 @@ class BrokerConnection implements LinkEnd {
     }
     if (traits.ignores(packet)) return;
     const code = this.#version === 5 ? traits.codeOf(packet, attempt) : 0;
+    if (code >= 0x80) this.#broker.refused.add(key);
     if (packet.qos === 1 || traits.downgrades) {
       this.#open.add(id);
       if (code < 0x80) this.#broker.deliver(key, packet);

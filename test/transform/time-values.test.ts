@@ -192,6 +192,13 @@ describe('time values', () => {
     );
   });
 
+  it('data that say themselves what their JSON is are taken at their word', async () => {
+    for (const json of [5, 'text', { a: 1 }, [1]]) {
+      const data = { value: 1, toJSON: () => json };
+      assert.equal((await transform({ topic: 'x' }, value('p', data))).pushed[0]?.payload, JSON.stringify(json));
+    }
+  });
+
   it('every element ends in exactly one place, whatever it is', async () => {
     const element = fc.oneof(
       fc.anything(),
