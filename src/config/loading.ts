@@ -116,7 +116,10 @@ export function readConfig(text: string, file: string, { env = process.env }: Lo
   });
   const result = configSchema.safeParse(resolved.value);
   const errors = errorsOf(resolved, result.success ? [] : findingsOf(result.error.issues, written, shape));
-  const warnings = [...resolved.plainSecrets.map(plainSecretWarning), ...reviewConfig(resolved.value)];
+  const warnings = withoutUnresolved(resolved, [
+    ...resolved.plainSecrets.map(plainSecretWarning),
+    ...reviewConfig(resolved.value),
+  ]);
   if (store?.isKeyExposed() === true) {
     const { remedy } = ERRORS.SECRET_FILE_EXPOSED;
     const message = `The key file ${store.keyFile} can be read by other users`;
@@ -159,10 +162,14 @@ export function checkConnector(
   };
 }
 
-function errorsOf(resolved: Resolved, findings: readonly Finding[]): Finding[] {
-  // A reference that could not be resolved is the problem, not what its text looks like to the schema.
+/** A reference that could not be resolved is the problem, not what its text looks like to the checks. */
+function withoutUnresolved(resolved: Resolved, findings: readonly Finding[]): Finding[] {
   const unresolved = new Set(resolved.findings.map(({ path }) => JSON.stringify(path)));
-  return [...resolved.findings, ...findings.filter(({ path }) => !unresolved.has(JSON.stringify(path)))];
+  return findings.filter(({ path }) => !unresolved.has(JSON.stringify(path)));
+}
+
+function errorsOf(resolved: Resolved, findings: readonly Finding[]): Finding[] {
+  return [...resolved.findings, ...withoutUnresolved(resolved, findings)];
 }
 
 /** The store's folder must be known before the configuration is checked, since secrets are part of what is checked. */

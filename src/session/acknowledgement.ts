@@ -3,8 +3,9 @@
  *
  * Called for every PUBACK, PUBREC and PUBCOMP; what concerns all of a turn is summed up and looked at once.
  */
-import type { QuarantineReason } from '../cache/store.js';
+
 import { NorthError } from '../core/error.js';
+import type { QuarantineReason } from '../core/progress.js';
 import { type AcknowledgementType, PUBACK, PUBCOMP } from '../wire/packet-reader.js';
 import { LatencyHistogram } from './latency.js';
 import type { Ledger } from './ledger.js';

@@ -7,8 +7,9 @@
  * `next` walks from `head` to `end` once per connection and skips what is not waiting. It goes back only when a refused
  * message is due again. Packet identifiers walk along with the offsets, so that no division is needed per message.
  */
-import type { Batch } from '../cache/store.js';
+
 import { type Lane, type LaneIndex, laneIndex } from '../core/lane.js';
+import type { Batch } from '../core/progress.js';
 import { recordSizeAt } from '../core/record.js';
 import { ID_RANGES, SETTLED, type Slots } from './slots.js';
 

@@ -7,9 +7,10 @@
  * as many settlements wait as two windows hold. That keeps the duplicates after a crash near the in-flight window.
  * One save is under way at a time; what comes meanwhile goes with the next.
  */
-import type { QuarantineReason, SaveRequest, SessionIdentity, SessionProgress } from '../cache/store.js';
+
 import type { Lane } from '../core/lane.js';
 import type { MessageOffset, QoS } from '../core/message.js';
+import type { QuarantineReason, SessionIdentity, SessionProgress } from '../core/progress.js';
 import { LaneCursor } from './lane-cursor.js';
 import { type Cursors, restoreProgress, snapshotProgress } from './progress.js';
 import {
@@ -33,7 +34,12 @@ const SAVE_RETRY_MS = 1000;
 /** How far beyond what was sent the stored bound lies: so many messages go out without a commit for their sake. */
 const BOUND_STRIDE = 4096;
 
-export type SessionSave = Omit<SaveRequest, 'kind' | 'atMs'>;
+/** What is stored in one transaction; with an `identity` the session is that one's from now on, and null forgets it. */
+export interface SessionSave {
+  progress: SessionProgress;
+  quarantine: readonly (MessageOffset & QuarantineReason)[];
+  identity?: SessionIdentity | null;
+}
 
 export interface StoredSession {
   progress: SessionProgress;

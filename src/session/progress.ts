@@ -1,8 +1,9 @@
 /** Between the slots in memory and the small form of them that is stored. */
-import type { LaneProgress, SessionProgress } from '../cache/store.js';
+
 import type { Lane } from '../core/lane.js';
 import { LANES, laneIndex } from '../core/lane.js';
 import type { OffsetRange } from '../core/message.js';
+import type { LaneProgress, SessionProgress } from '../core/progress.js';
 import type { LaneCursor } from './lane-cursor.js';
 import { CONDEMNED, RECEIVED, RELEASABLE, RELEASED, SETTLED, type Slots } from './slots.js';
 

@@ -4,8 +4,9 @@
  * `pump` looks at the whole state and stops at the first of: nothing left, window full, socket full, rate used up, bound
  * reached. It is called after everything that could have changed one of these, and doing so once too often is harmless.
  */
-import type { QuarantineReason } from '../cache/store.js';
+
 import { LANES, type Lane } from '../core/lane.js';
+import type { QuarantineReason } from '../core/progress.js';
 import { recordSizeAt } from '../core/record.js';
 import { writePubrel } from '../wire/control-packets.js';
 import type { PublishEncoder } from '../wire/publish-encoder.js';

@@ -10,10 +10,10 @@
  * for the life of a message and DESIGN's rules on the wire for the order of things after a reconnect.
  */
 import type { IConnackPacket, Packet } from 'mqtt-packet';
-import type { Batch, QuarantineReason, SessionIdentity } from '../cache/store.js';
 import { NorthError } from '../core/error.js';
 import { type ErrorCode, isErrorCode } from '../core/error-codes.js';
 import { type Lane, laneIndex } from '../core/lane.js';
+import type { Batch, QuarantineReason, SessionIdentity } from '../core/progress.js';
 import {
   type ConnackGrant,
   connackProblem,

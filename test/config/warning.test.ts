@@ -162,6 +162,16 @@ connectors:
   );
 });
 
+test('a reference that cannot be resolved is an error and not a weak token, too', () => {
+  const text = `${settings('url: mqtt://localhost')}server: { tokens: [{ name: a, secret: "\${T}", role: viewer }] }\n`;
+  const { errors, warnings } = readConfig(text, file, { env: {} });
+  assert.deepEqual(
+    errors.map(({ code }) => code),
+    ['CONFIG_SECRET_MISSING'],
+  );
+  assert.deepEqual(warnings, []);
+});
+
 test('a key file that others can read gives a warning', { skip: process.platform === 'win32' }, () => {
   const home = temporaryFolder('home');
   const env = { XDG_CONFIG_HOME: home };

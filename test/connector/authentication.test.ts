@@ -138,7 +138,7 @@ test('what is wrong with a client certificate has a code of its own, each with a
     [
       { authentication: certificate(client.encrypted), keyPassphrase: 'wrong' },
       'CERTIFICATE_KEY_ENCRYPTED',
-      /passphrase/,
+      /keyPassphrase does not open/,
       /keyPassphrase/,
     ],
     [{ authentication: certificate(client.untrusted) }, 'TLS_CLIENT_CERTIFICATE', /authority|certificate/],

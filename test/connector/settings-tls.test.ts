@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import type { TLSSocket, TlsOptions } from 'node:tls';
 import { systemClock } from '../../src/core/clock.js';
@@ -66,6 +67,9 @@ interface Greeting {
   protocol: string | null;
 }
 
+/** `servername` is missing in the declared type of the server's side. */
+type ServerSocket = Pick<TLSSocket, 'alpnProtocol' | 'getProtocol'> & { servername?: unknown };
+
 /** A broker that notes what the TLS handshake agreed on. */
 async function startListening(t: TestContext, options: TlsOptions): Promise<{ port: number; greetings: Greeting[] }> {
   const greetings: Greeting[] = [];
@@ -73,8 +77,8 @@ async function startListening(t: TestContext, options: TlsOptions): Promise<{ po
   const broker = await startScriptedBroker({
     tls: { cert: readFileSync(certFile), key: readFileSync(keyFile), ...options },
     onConnection: (peer) => {
-      // With `tls` all its sockets are of TLS; `servername` is missing in the declared type of the server's side.
-      const socket = peer.socket as TLSSocket & { servername?: unknown };
+      // With `tls` all its sockets are of TLS.
+      const socket = peer.socket as Socket & ServerSocket;
       greetings.push({ servername: socket.servername, alpn: socket.alpnProtocol, protocol: socket.getProtocol() });
     },
   });

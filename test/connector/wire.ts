@@ -1,6 +1,6 @@
 /** What went over the wire, read by a parser that is not ours. */
 import { type IConnectPacket, type IPublishPacket, type Packet, parser } from 'mqtt-packet';
-import type { Direction, Proxy } from '../kit/proxy.js';
+import type { Direction, Proxy as TcpProxy } from '../kit/proxy.js';
 
 /** The packets in the bytes of one direction; CONNECT tells the version of those after it. */
 export function packetsIn(bytes: Buffer, protocolVersion: 4 | 5 = 5): Packet[] {
@@ -20,7 +20,7 @@ export function packetsIn(bytes: Buffer, protocolVersion: 4 | 5 = 5): Packet[] {
   return packets;
 }
 
-export function recordedPackets(proxy: Proxy, direction: Direction, protocolVersion: 4 | 5 = 5): Packet[] {
+export function recordedPackets(proxy: TcpProxy, direction: Direction, protocolVersion: 4 | 5 = 5): Packet[] {
   return packetsIn(proxy.recorded(direction), protocolVersion);
 }
 

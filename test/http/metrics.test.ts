@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { METRICS } from '../../src/http/metrics.js';
 import { renderMetricsReference } from '../../src/http/metrics-reference.js';
-import { ROOT_FOLDER } from '../kit/process.js';
 import { ManualClock } from '../kit/manual-clock.js';
+import { ROOT_FOLDER } from '../kit/process.js';
 import { MemoryService, type TestServer, withServer } from './memory-service.js';
 
 interface Family {

@@ -13,9 +13,9 @@ import type { Delivery } from '../../src/inputs/input.js';
 import { parseCounts } from '../../src/inputs/network-sensor.js';
 import { pointPart, type Reading, type Sensor } from '../../src/inputs/sensor.js';
 import { TemperatureSensor } from '../../src/inputs/temperature-sensor.js';
-import { ManualClock } from '../kit/manual-clock.js';
 import { type LogLine, recordingLogger } from '../http/memory-service.js';
 import { eventually, within } from '../kit/deadline.js';
+import { ManualClock } from '../kit/manual-clock.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 
 interface Value {
