@@ -7,7 +7,7 @@ import { NorthError } from '../core/error.js';
 import { LANES, type Lane } from '../core/lane.js';
 import { topicProblem } from '../core/topic.js';
 import type { Cache } from './cache.js';
-import { type Answer, type Call, type Opening, restoreError } from './calls.js';
+import { type Answer, type Call, carryError, type Opening, restoreError } from './calls.js';
 import type {
   AppendedRange,
   AppendReply,
@@ -227,7 +227,13 @@ export class CacheFront implements Cache {
     this.#isFlushDue = false;
     const calls = this.#queue;
     this.#queue = [];
-    if (calls.length > 0) this.#back.post(calls);
+    if (calls.length === 0) return;
+    try {
+      this.#back.post(calls);
+    } catch (error) {
+      // Something in a request cannot be sent to a thread. Its neighbours in the same bundle fail with it.
+      this.answer(calls.map(({ id }) => ({ id, kind: 'error', error: carryError(error) })));
+    }
   }
 
   #ask(call: NewCall): Promise<Answer> {

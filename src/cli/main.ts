@@ -15,7 +15,7 @@ import { registerPublish } from './publish.js';
 import { registerRun } from './run.js';
 import { notes } from './terminal.js';
 import { registerTest } from './test.js';
-import { packageVersion } from './version.js';
+import { packageVersion } from '../core/version.js';
 
 /** In the order of the help. */
 const COMMANDS: readonly ((program: Command) => void)[] = [

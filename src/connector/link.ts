@@ -11,6 +11,7 @@ import type { Lane } from '../core/lane.js';
 import type { SessionSave, StoredSession } from '../session/ledger.js';
 import { Session, type SessionEvent, type SessionOptions } from '../session/session.js';
 import type { OpenedInfo, Transport, TransportEvents } from '../transport/transport.js';
+import { handshakeFailure } from './handshake-failure.js';
 import type { ConnectionGrant, LinkState } from './link-state.js';
 import type { Attempt, Reconnect } from './reconnect.js';
 
@@ -112,13 +113,13 @@ export class Link {
     this.#opened = undefined;
     this.#wasUp = false;
     this.#setState({ name: 'dialing', broker: attempt.broker.display });
-    const timeoutMs = this.#options.connectTimeoutMs;
-    this.#cancelTimeout = this.#clock.schedule(timeoutMs, () => this.#timeOut(timeoutMs));
+    const startMs = this.#now();
     let transport: Transport | undefined;
     // A transport that was given up says nothing more, so that `transport` need not be compared for its own events.
     transport = this.#options.openTransport(attempt, {
       opened: (info) => {
         this.#opened = info;
+        this.#limitHandshake(startMs);
         this.#setState({ name: 'handshaking', broker: attempt.broker.display });
         this.session.connected(sessionBroker(attempt), attempt.protocolVersion, this.#now());
       },
@@ -129,14 +130,16 @@ export class Link {
     this.#transport = transport;
   }
 
-  #timeOut(timeoutMs: number): void {
-    this.#cancelTimeout = undefined;
-    const phase =
-      this.session.state === 'offline' ? 'no connection came to be' : 'the connection is open, but no CONNACK came';
-    const text = `The broker did not answer within ${timeoutMs} ms: ${phase}.`;
-    const transport = this.#transport;
-    transport?.destroy();
-    this.#closed(transport, new NorthError('BROKER_TIMEOUT', text));
+  /** The connect timeout counts from dialling; up to here the transport has kept it. */
+  #limitHandshake(startMs: number): void {
+    const timeoutMs = this.#options.connectTimeoutMs;
+    this.#cancelTimeout = this.#clock.schedule(Math.max(0, startMs + timeoutMs - this.#now()), () => {
+      this.#cancelTimeout = undefined;
+      const text = `The broker did not answer within ${timeoutMs} ms: the connection is open, but no CONNACK came.`;
+      const transport = this.#transport;
+      transport?.destroy();
+      this.#closed(transport, new NorthError('BROKER_TIMEOUT', text));
+    });
   }
 
   #closed(transport: Transport | undefined, error: NorthError | undefined): void {
@@ -146,7 +149,10 @@ export class Link {
     this.#cancelTimeout = undefined;
     if (this.session.state === 'offline') {
       this.#ended(error ?? new NorthError('BROKER_CLOSED', 'The broker closed the connection at once.'));
-    } else this.session.disconnected(error, this.#now(), this.#clock.wallMs());
+      return;
+    }
+    const reason = this.session.state === 'handshaking' ? handshakeFailure(error) : error;
+    this.session.disconnected(reason, this.#now(), this.#clock.wallMs());
   }
 
   #close(graceful: boolean): void {

@@ -30,12 +30,16 @@ import type {
 } from './connector.js';
 import { Counters } from './counters.js';
 import { describeState, guaranteeText } from './description.js';
+import { Digest } from './digest.js';
 import { Link } from './link.js';
 import type { ConnectionGrant, LinkState } from './link-state.js';
 import { Listeners } from './listeners.js';
 import { Reconnect } from './reconnect.js';
 import { clientIdOf, messageDefaults, reconnectOptions, sessionOptions, transportOptions } from './settings-of.js';
 import { Warnings } from './warnings.js';
+
+/** Different causes of failed attempts that are logged during one outage. */
+const LOGGED_ENDS_MAX = 64;
 
 type EventPayloads = { [K in keyof ConnectorEvents]: ConnectorEvents[K][0] };
 
@@ -58,7 +62,9 @@ export class LiveConnector implements Connector {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #listeners: Listeners<EventPayloads>;
-  readonly #counters = new Counters();
+  readonly #counters: Counters;
+  readonly #quarantineLog: Digest;
+  readonly #dropLog: Digest;
   readonly #acceptance: Acceptance;
   readonly #reconnect: Reconnect;
   readonly #link: Link;
@@ -69,7 +75,7 @@ export class LiveConnector implements Connector {
   #sinceMs: number;
   #lastError: ConnectorStatus['lastError'];
   #reconnects = -1;
-  #loggedEnd: string | undefined;
+  readonly #loggedEnds = new Set<string>();
   #isClosing = false;
 
   constructor(options: LiveConnectorOptions) {
@@ -87,6 +93,13 @@ export class LiveConnector implements Connector {
       logger.warn({ connector: this.id, code }, message);
       this.#listeners.emit('warning', { id: this.id, code, message });
     });
+    this.#quarantineLog = new Digest(clock, (code, count, example) =>
+      logger.warn({ connector: this.id, code, count }, `${count} quarantined. ${example}`),
+    );
+    this.#dropLog = new Digest(clock, (code, count, example) =>
+      logger.warn({ connector: this.id, code, count }, `${count} dropped. ${example}`),
+    );
+    this.#counters = new Counters(this.#quarantineLog, this.#dropLog);
     this.#acceptance = new Acceptance({
       id: this.id,
       transformers: config.transformers.map(openTransformer),
@@ -104,7 +117,7 @@ export class LiveConnector implements Connector {
       reconnect: this.#reconnect,
       connectTimeoutMs: settings.connectTimeout,
       openTransport: (attempt, events) =>
-        openTransport(transportOptions(settings, attempt.broker, settings.connectTimeout), events),
+        openTransport({ ...transportOptions(settings, attempt.broker, settings.connectTimeout), clock }, events),
       clock,
       events: {
         state: (state) => this.#stateChanged(state),
@@ -165,6 +178,8 @@ export class LiveConnector implements Connector {
     this.#isClosing = true;
     await this.#link.stop(deadlineMs);
     await this.#cache.close();
+    this.#quarantineLog.flush();
+    this.#dropLog.flush();
   }
 
   async status(): Promise<ConnectorStatus> {
@@ -235,7 +250,7 @@ export class LiveConnector implements Connector {
     };
     this.#guarantee = guaranteeText(settings.qos, settings.persistent, this.#grant, false);
     this.#lastError = undefined;
-    this.#loggedEnd = undefined;
+    this.#loggedEnds.clear();
     this.#warnings.reviewConnection(granted, this.#grant, this.#clock.wallMs());
     this.#logger.info(
       {
@@ -253,10 +268,11 @@ export class LiveConnector implements Connector {
   #ended(error: NorthError, wasUp: boolean, nextAtMs: number): void {
     this.#lastError = { ...error.toJSON(), atMs: this.#clock.wallMs() };
     const inMs = Math.max(0, Math.round(nextAtMs - this.#clock.monotonicMs()));
-    // One line per cause, not per attempt: an outage of a week must not fill the disk with its log.
+    // One line per cause, not per attempt: an outage of a week must not fill the disk with its log. Several brokers
+    // have their causes in turn; a text that is never twice the same cannot make more lines than the limit.
     const line = `${error.code} ${error.message}`;
-    if (this.#loggedEnd !== line) {
-      this.#loggedEnd = line;
+    if (!this.#loggedEnds.has(line) && this.#loggedEnds.size < LOGGED_ENDS_MAX) {
+      this.#loggedEnds.add(line);
       const text = `${wasUp ? 'lost the connection' : 'could not connect'}: ${error.message} ${error.remedy}`;
       this.#logger.warn({ connector: this.id, code: error.code, nextInMs: inMs }, text);
     } else this.#logger.debug({ connector: this.id, code: error.code, nextInMs: inMs }, 'still not connected');
@@ -267,6 +283,7 @@ export class LiveConnector implements Connector {
     switch (event.kind) {
       case 'quarantined':
         this.#counters.quarantined(event.lane);
+        this.#quarantineLog.note(event.code, event.reason);
         this.#listeners.emit('quarantined', {
           id: this.id,
           lane: event.lane,
@@ -279,6 +296,9 @@ export class LiveConnector implements Connector {
           'PUBLISH_NOT_AUTHORIZED',
           `The broker refuses messages to "${event.topic}". ${event.reason}`,
         );
+        return;
+      case 'expired':
+        this.#dropLog.note('MESSAGE_EXPIRED', 'Older than their expiry before they could be sent.', event.count);
         return;
       case 'downgraded':
         if (this.#isDowngraded || this.#grant === undefined) return;

@@ -62,12 +62,15 @@ export class Reconnect {
   /**
    * True when the next dial belongs to the same attempt, in the old version. A broker that does not know MQTT 5 says so
    * with a return code, or closes, or answers what is no MQTT 5. When the old version is no better, the next attempt
-   * begins with 5 again.
+   * begins with 5 again. One that has spoken MQTT 5 before has another reason to close: it is being restarted, and in
+   * the old version it would stay without its reasons and limits for the rest of this life.
    */
   fallsBack(attempt: Attempt, code: ErrorCode): boolean {
     if (this.#options.protocolVersion !== 'auto' || attempt.protocolVersion === 4) return false;
+    const isKnown = this.#versions.get(attempt.broker.display) === 5;
     this.#triesOldVersion =
-      code === 'BROKER_VERSION' || code === 'BROKER_CLOSED' || code === 'BROKER_NOT_MQTT' || code === 'BROKER_PROTOCOL';
+      code === 'BROKER_VERSION' ||
+      (!isKnown && (code === 'BROKER_CLOSED' || code === 'BROKER_NOT_MQTT' || code === 'BROKER_PROTOCOL'));
     return this.#triesOldVersion;
   }
 

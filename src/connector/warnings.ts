@@ -1,8 +1,7 @@
 /** What works but should be known: weak settings, certificates near their end, what the broker does not grant. */
 
-import { isThisMachine } from '../config/broker-url.js';
 import type { ConnectorConfig } from '../config/connector.js';
-import { brokerUrls } from '../config/settings.js';
+import { settingsWarnings } from '../config/warning.js';
 import type { ErrorCode } from '../core/error-codes.js';
 import { certificateWarnings } from '../transport/certificate-files.js';
 import type { Grant } from './connector.js';
@@ -35,14 +34,8 @@ export class Warnings {
 
   reviewSettings(nowMs: number): void {
     const { settings } = this.#config;
-    for (const broker of brokerUrls(settings)) {
-      if (isThisMachine(broker.host)) continue;
-      if (settings.authentication.type === 'none') {
-        this.raise('SETTINGS_INSECURE', `${broker.display} is used without authentication: not for production.`);
-      }
-      if (settings.authentication.type === 'basic' && !broker.secure) {
-        this.raise('SETTINGS_INSECURE', `The password goes to ${broker.display} in plain text: not for production.`);
-      }
+    for (const { code, path, message } of settingsWarnings(settings)) {
+      this.raise(code, `The setting ${path.join('.')} ${message}.`);
     }
     if (settings.authentication.type === 'cert') {
       for (const text of certificateWarnings(settings.authentication, nowMs, EXPIRY_NOTICE_DAYS)) {

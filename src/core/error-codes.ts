@@ -452,11 +452,6 @@ export const ERRORS = {
   ),
 
   // Warnings
-  SETTINGS_INSECURE: entry(
-    'never',
-    'The settings leave the connection unprotected.',
-    'Use TLS, and a user name with password or a certificate.',
-  ),
   CERTIFICATE_EXPIRES: entry(
     'never',
     'A certificate expires soon or has expired.',

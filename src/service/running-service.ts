@@ -10,6 +10,7 @@ import { type ConnectorConfig, connectorSchema } from '../config/connector.js';
 import { checkConnector, invalidConfig } from '../config/loading.js';
 import { redactWritten } from '../config/redaction.js';
 import { readWrittenConnector, removeConnector, saveConnector } from '../config/saving.js';
+import { REDACTED } from '../config/secret.js';
 import { SecretStore } from '../config/secret-store.js';
 import { shapeOf } from '../config/shape.js';
 import { testConnection } from '../connector/connection-test.js';
@@ -273,11 +274,20 @@ export class RunningService implements Service {
     const running = id === undefined ? undefined : this.#connectors.config(id)?.settings;
     if (running === undefined || typeof settings !== 'object' || settings === null) return settings;
     const copy = structuredClone(settings) as Record<string, unknown>;
+    // A stored password goes to the brokers that it was stored for and to no other: who may test settings could
+    // otherwise have it sent to himself.
+    const isSameBroker =
+      copy.url === running.url && JSON.stringify(copy.brokers ?? []) === JSON.stringify(running.brokers);
+    if (!isSameBroker) {
+      if (!JSON.stringify(settings).includes(REDACTED)) return settings;
+      const text = 'The stored secrets belong to the brokers of the connector; for others they must be given again.';
+      throw new NorthError('REQUEST_INVALID', text);
+    }
     const authentication = copy.authentication as Record<string, unknown> | undefined;
-    if (authentication?.password === '[redacted]' && running.authentication.type === 'basic') {
+    if (authentication?.password === REDACTED && running.authentication.type === 'basic') {
       authentication.password = running.authentication.password.reveal();
     }
-    if (copy.keyPassphrase === '[redacted]' && running.keyPassphrase !== undefined) {
+    if (copy.keyPassphrase === REDACTED && running.keyPassphrase !== undefined) {
       copy.keyPassphrase = running.keyPassphrase.reveal();
     }
     return copy;

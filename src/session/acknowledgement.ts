@@ -33,6 +33,8 @@ export class Acknowledgements {
   count = 0;
   /** A PUBREC has come on this connection. */
   hasQos2 = false;
+  /** When the message was sent on this connection that was the last to be answered; undefined: none was. */
+  answeredMs: number | undefined;
   turnCount = 0;
   turnLatencySumMs = 0;
   readonly #ledger: Ledger;
@@ -50,6 +52,7 @@ export class Acknowledgements {
   begin(): void {
     this.#pausedTopics.clear();
     this.hasQos2 = false;
+    this.answeredMs = undefined;
   }
 
   beginTurn(): void {
@@ -85,6 +88,7 @@ export class Acknowledgements {
       }
       return undefined;
     }
+    this.answeredMs = Math.max(this.answeredMs ?? 0, slots.timeMs[id]!);
     // "Packet identifier in use" in answer to a re-send says that the broker has the message already.
     const isHeld = reasonCode === PACKET_ID_IN_USE && slots.isRepeated[id] === 1;
     if (reasonCode >= 0x80 && !isHeld) {

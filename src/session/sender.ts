@@ -5,7 +5,7 @@
  * reached. It is called after everything that could have changed one of these, and doing so once too often is harmless.
  */
 
-import { LANES, type Lane } from '../core/lane.js';
+import type { Lane } from '../core/lane.js';
 import type { QuarantineReason } from '../core/progress.js';
 import { recordSizeAt } from '../core/record.js';
 import { writePubrel } from '../wire/control-packets.js';
@@ -35,7 +35,7 @@ export interface ConnectionTerms {
   window: Window;
   /** Undefined: no limit was announced. */
   packetSizeMaxBytes: number | undefined;
-  /** A message at QoS 2 waits when so many are in flight. */
+  /** So many messages the broker takes at QoS 2. */
   qos2WindowMax: number;
 }
 
@@ -56,6 +56,8 @@ export class Sender {
   resumeAtMs: number | undefined;
   /** When anything was written last. */
   writtenAtMs = 0;
+  /** Messages that the last turn dropped because they had expired. */
+  expiredCount = 0;
   /** True when the turn ended because it had written enough. */
   isTurnFull = false;
   readonly #ledger: Ledger;
@@ -69,8 +71,9 @@ export class Sender {
   keepsTopics = false;
   /** True from the beginning of a connection until everything that may have been sent before has been sent again. */
   #isResending = false;
-  /** The lane that is sent again first. */
-  #firstLane = 0;
+  /** True in a new process until that is done: it does not know what the broker holds of the former one's messages. */
+  #isUnsure = true;
+  #resendsAlone = false;
   #out: Buffer = Buffer.allocUnsafeSlow(OUTPUT_SIZE_BYTES);
   #outSize = 0;
   #turnSize = 0;
@@ -98,10 +101,15 @@ export class Sender {
     this.writtenAtMs = nowMs;
     this.keepsTopics = false;
     this.topics.length = 0;
-    // After a crash nobody knows which lane the broker holds messages of, and in a lane that it holds none of, the first
-    // PUBLISH may be one too many for its quota. Another lane comes first when a connection has died of that.
-    this.#firstLane = this.#isResending ? (this.#firstLane + 1) % LANES.length : 0;
     this.#isResending = true;
+  }
+
+  /**
+   * The connection has ended. When the broker did that while we were sending again what a former process may have sent, it
+   * was perhaps too much for its quota, which is also filled with what we had not come to yet: then one at a time.
+   */
+  ended(isByBroker: boolean): void {
+    this.#resendsAlone = isByBroker && this.#isUnsure && this.#isResending;
   }
 
   /** How many messages may be in flight now. */
@@ -111,12 +119,17 @@ export class Sender {
 
   pump(terms: ConnectionTerms, nowMs: number, wallMs: number, mayPublish: boolean): void {
     this.#turnSize = 0;
+    this.expiredCount = 0;
     this.isTurnFull = false;
     this.resumeAtMs = undefined;
     if (this.isWritable) this.#release(nowMs);
     if (mayPublish) {
       if (this.#rateLimit.isLimited) this.#rateLimit.fill(nowMs);
-      if (this.#isResending) this.#isResending = !this.#resend(terms, nowMs, wallMs);
+      if (this.#isResending && this.#resend(terms, nowMs, wallMs)) {
+        this.#isResending = false;
+        this.#isUnsure = false;
+        this.#resendsAlone = false;
+      }
       if (!this.#isResending) {
         for (const cursor of this.#ledger.cursors) {
           if (!this.#publishLane(cursor, cursor.end, terms, nowMs, wallMs)) break;
@@ -131,9 +144,7 @@ export class Sender {
    * those of higher lanes: the broker may hold what we have not sent again yet, and counts it against its quota.
    */
   #resend(terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
-    const { cursors } = this.#ledger;
-    for (let i = 0; i < cursors.length; i++) {
-      const cursor = cursors[(this.#firstLane + i) % cursors.length]!;
+    for (const cursor of this.#ledger.cursors) {
       const end = Math.min(cursor.end, cursor.resendHigh);
       if (!this.#publishLane(cursor, end, terms, nowMs, wallMs) || cursor.next < end) return false;
     }
@@ -169,9 +180,13 @@ export class Sender {
   /** Gives false when lower lanes must not go on: the socket or the turn is full, or the rate is used up. */
   #publishLane(cursor: LaneCursor, end: number, terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
     const ledger = this.#ledger;
-    const window = this.windowOf(terms);
+    const window = this.#resendsAlone ? 1 : this.windowOf(terms);
     // A few places stay free for higher lanes, so that an alert never waits for telemetry to be acknowledged.
     const limit = window >= 4 ? window - cursor.index : window;
+    // At QoS 2 one place stays free for nobody: a broker that holds as many as it takes when we crash would refuse
+    // everything that we send again before what it holds.
+    const qos2Max = terms.qos2WindowMax;
+    const qos2Limit = Math.max(1, qos2Max >= 5 ? qos2Max - 1 - cursor.index : qos2Max - 1);
     for (;;) {
       if (cursor.gapTo > cursor.next) cursor.jumpGap(ledger.slots);
       if (cursor.next >= end) return true;
@@ -190,7 +205,7 @@ export class Sender {
         if (this.narrowedTo === undefined) terms.window.full();
         return true;
       }
-      if (ledger.inflight >= terms.qos2WindowMax && terms.encoder.qosOf(batch.data, cursor.recordAt) === 2) return true;
+      if (ledger.inflight >= qos2Limit && terms.encoder.qosOf(batch.data, cursor.recordAt) === 2) return true;
       if (!this.isWritable) return false;
       if (this.#turnSize >= TURN_SIZE_MAX_BYTES) {
         this.isTurnFull = true;
@@ -234,6 +249,7 @@ export class Sender {
       if (isNew && expirySeconds > 0 && ageMs >= expirySeconds * 1000) {
         cursor.skip();
         counts.dropped++;
+        this.expiredCount++;
         ledger.settleUnsent(id, nowMs);
         return;
       }

@@ -34,7 +34,7 @@ import { Liveness } from './liveness.js';
 import { RateLimit } from './rate-limit.js';
 import { type ConnectionTerms, Sender, type SenderCounts } from './sender.js';
 import { assertWay, type SessionState } from './state.js';
-import { type Death, Suspicion } from './suspicion.js';
+import { Suspicion } from './suspicion.js';
 import { Window } from './window.js';
 
 export interface SessionOptions {
@@ -81,6 +81,8 @@ export type SessionEvent =
   | { kind: 'ended'; error: NorthError | undefined; redialsAtOnce: boolean }
   | { kind: 'quarantined'; lane: Lane; offset: number; code: ErrorCode; reason: string }
   | { kind: 'topicPaused'; topic: string; reason: string }
+  /** So many messages had expired before they could be sent, and were dropped. */
+  | { kind: 'expired'; count: number }
   | { kind: 'downgraded' }
   | { kind: 'narrowed'; window: number };
 
@@ -233,11 +235,10 @@ export class Session {
     if (this.#state === 'offline') return;
     this.#setTime(nowMs, wallMs);
     const wasUp = this.#terms !== undefined;
-    const reason = this.#error ?? error;
+    const reason = this.#error ?? endOf(error, wasUp);
     // A connection that we ended ourselves was looked at then.
     if (wasUp && this.#state !== 'closing') this.#learnFromDeath(reason);
     const isOnPurpose = this.#state === 'closing' && this.#error === undefined;
-    const closedEarly = new NorthError('BROKER_CLOSED', 'The broker closed the connection without a reason.');
     this.#enter('offline');
     this.#terms = undefined;
     this.#reader = undefined;
@@ -249,7 +250,7 @@ export class Session {
     this.#wake();
     const redialsAtOnce = isOnPurpose && this.#redialsAtOnce;
     this.#redialsAtOnce = false;
-    this.#port.report({ kind: 'ended', error: isOnPurpose ? undefined : (reason ?? closedEarly), redialsAtOnce });
+    this.#port.report({ kind: 'ended', error: isOnPurpose ? undefined : reason, redialsAtOnce });
   }
 
   /** Batches that were asked for by `port.read`. */
@@ -352,6 +353,7 @@ export class Session {
     else {
       const mayPublish = this.#state !== 'draining';
       this.#sender.pump(this.#terms, this.#nowMs, this.#wallMs, mayPublish);
+      if (this.#sender.expiredCount > 0) this.#port.report({ kind: 'expired', count: this.#sender.expiredCount });
       this.#ledger.saveDue(this.#nowMs);
       if (this.#state === 'recovering' && this.#isRecovered()) this.#enter('online');
     }
@@ -479,9 +481,10 @@ export class Session {
     this.#ledger.condemn(id, cursor.next - 1, reason, false);
   }
 
-  #learnFromDeath(reason: NorthError | undefined): void {
-    const code = reason?.code;
+  #learnFromDeath(reason: NorthError): void {
+    const { code } = reason;
     if (code === 'CLIENT_ID_TAKEN' || code === 'KEEPALIVE_TIMEOUT') return;
+    this.#sender.ended(code === undefined || code === 'BROKER_CLOSED');
     const window = this.#terms?.window;
     if (
       this.#protocolVersion === 4 &&
@@ -492,13 +495,10 @@ export class Session {
       // Nothing but our growth has changed: remember what the broker bore before it.
       this.#learnedWindowMax = Math.max(1, Math.floor(window.size / 1.5));
     }
-    const death: Death = code === 'ACK_OVERDUE' ? 'silence' : 'closedByBroker';
     const before = this.#suspicion.narrowedTo;
-    this.#suspicion.connectionDied(
-      death,
-      this.#acknowledgements.count,
-      reason?.message ?? 'the broker closed the connection.',
-    );
+    if (code === 'ACK_OVERDUE') {
+      this.#suspicion.answerMissing(this.#nowMs - this.#options.ackTimeoutMs, this.#acknowledgements.answeredMs);
+    } else this.#suspicion.connectionDied(reason?.message ?? 'the broker closed the connection.');
     const { narrowedTo } = this.#suspicion;
     if (narrowedTo !== undefined && narrowedTo !== before) this.#port.report({ kind: 'narrowed', window: narrowedTo });
   }
@@ -519,3 +519,10 @@ export class Session {
 }
 
 const UNANNOUNCED_WINDOW_MAX = 20;
+
+/** What to call an end without a reason: before the broker has accepted us it is a refusal, afterwards a loss. */
+function endOf(error: NorthError | undefined, wasUp: boolean): NorthError {
+  if (error !== undefined && error.code !== 'BROKER_CLOSED') return error;
+  if (wasUp) return new NorthError('CONNECTION_LOST', 'The broker closed the connection.');
+  return error ?? new NorthError('BROKER_CLOSED', 'The broker closed the connection without a reason.');
+}

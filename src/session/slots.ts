@@ -49,6 +49,8 @@ export class Slots {
   readonly refusals = new Uint8Array(65_536);
   /** How many connections in a row died while it was in flight. */
   readonly deaths = new Uint8Array(65_536);
+  /** How many connections in a row it was not answered on, although others after it were. */
+  readonly silences = new Uint8Array(65_536);
   /** 1: the broker ended its exchange with a refusal, so that its next PUBLISH is the first of a new one, without DUP. */
   readonly isEnded = new Uint8Array(65_536);
   /** 1: its last PUBLISH had DUP. */
@@ -61,6 +63,7 @@ export class Slots {
     this.state[packetId] = WAITING;
     this.refusals[packetId] = 0;
     this.deaths[packetId] = 0;
+    this.silences[packetId] = 0;
     this.isEnded[packetId] = 0;
     this.expirySeconds[packetId] = 0;
   }

@@ -1,11 +1,15 @@
 /**
- * Finds the message that makes a broker close the connection.
+ * Finds the message that a broker cannot bear.
  *
  * A 3.1.1 broker, and several platforms, refuse a message by closing the socket: everything in flight is suspect then.
  * When connections die again and again with the same messages in flight, the window is narrowed, first to the root of
  * what was in flight and then to one. Innocent messages are acknowledged on the way; the culprit is alone in flight when
  * the connection dies again, and goes to quarantine. A broker that is ill kills connections, too: a message is only
- * condemned when it was alone twice, and after a silence only when others were acknowledged meanwhile.
+ * condemned when it was alone twice.
+ *
+ * Others never answer a message that they do not like. Acknowledgements come in the order of the messages
+ * [MQTT-4.6.0-2], so that the culprit is known without narrowing: it is overdue, and one that was sent later is not. A
+ * broker that answers nothing at all gives no such sign, and everything waits for it.
  */
 import { ERRORS } from '../core/error-codes.js';
 import type { LaneCursor } from './lane-cursor.js';
@@ -14,8 +18,8 @@ import { SENT } from './slots.js';
 
 const DEATHS_UNTIL_SUSPECT = 2;
 const DEATHS_ALONE_MAX = 2;
-
-export type Death = 'closedByBroker' | 'silence';
+/** So often a message is passed over before it is condemned. */
+const SILENCES_MAX = 3;
 
 export class Suspicion {
   /** The narrowed window, or undefined when nothing is suspect. */
@@ -23,41 +27,32 @@ export class Suspicion {
   readonly #ledger: Ledger;
   /** Per lane, one past the last suspect. */
   #suspectEnds: number[] = [0, 0, 0];
-  #alone: { id: number; offset: number; deaths: number; acknowledgedCount: number } | undefined;
+  #alone: { id: number; offset: number; deaths: number } | undefined;
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger;
   }
 
   /**
-   * A connection died that had been online.
+   * The broker has closed a connection that had been online.
    *
-   * @param acknowledgedCount all acknowledgements so far: it tells whether others pass.
    * @param cause how the end looked, for the reason in quarantine.
    */
-  connectionDied(death: Death, acknowledgedCount: number, cause: string): void {
-    const { slots, cursors } = this.#ledger;
+  connectionDied(cause: string): void {
+    const { slots } = this.#ledger;
     let inflight = 0;
     let mostDeaths = 0;
-    let lastId = 0;
-    let lastCursor: LaneCursor | undefined;
-    let lastOffset = 0;
-    for (const cursor of cursors) {
-      let id = cursor.headId;
-      for (let offset = cursor.head; offset < cursor.next; offset++, id = cursor.idAfter(id)) {
-        if (slots.state[id] !== SENT) continue;
-        inflight++;
-        slots.deaths[id] = Math.min(255, slots.deaths[id]! + 1);
-        mostDeaths = Math.max(mostDeaths, slots.deaths[id]!);
-        if (slots.deaths[id]! >= DEATHS_UNTIL_SUSPECT) this.#suspectEnds[cursor.index] = offset + 1;
-        lastId = id;
-        lastCursor = cursor;
-        lastOffset = offset;
-      }
-    }
+    let last = { id: 0, offset: 0 };
+    this.#eachSent((cursor, id, offset) => {
+      inflight++;
+      slots.deaths[id] = Math.min(255, slots.deaths[id]! + 1);
+      mostDeaths = Math.max(mostDeaths, slots.deaths[id]!);
+      if (slots.deaths[id]! >= DEATHS_UNTIL_SUSPECT) this.#suspectEnds[cursor.index] = offset + 1;
+      last = { id, offset };
+    });
     if (inflight === 0) return;
-    if (inflight === 1 && lastCursor !== undefined && this.narrowedTo === 1) {
-      this.#diedAlone(lastId, lastOffset, death, acknowledgedCount, cause);
+    if (inflight === 1 && this.narrowedTo === 1) {
+      this.#diedAlone(last.id, last.offset, cause);
       return;
     }
     if (mostDeaths < DEATHS_UNTIL_SUSPECT) return;
@@ -65,15 +60,45 @@ export class Suspicion {
     if (inflight <= 4) this.narrowedTo = 1;
   }
 
-  #diedAlone(id: number, offset: number, death: Death, acknowledgedCount: number, cause: string): void {
+  /**
+   * A connection was given up because an acknowledgement was overdue.
+   *
+   * @param overdueMs what was sent until then is overdue.
+   * @param answeredMs when the message was sent that was the last to be answered; undefined: none was.
+   */
+  answerMissing(overdueMs: number, answeredMs: number | undefined): void {
+    const { slots } = this.#ledger;
+    this.#eachSent((_cursor, id, offset) => {
+      const sentMs = slots.timeMs[id]!;
+      if (sentMs > overdueMs || answeredMs === undefined || answeredMs < sentMs) return;
+      const silences = slots.silences[id]! + 1;
+      slots.silences[id] = silences;
+      if (silences < SILENCES_MAX) return;
+      const reason = `The broker never answered it in ${silences} connections, but answered others that were sent later.`;
+      this.#ledger.condemn(id, offset, { code: 'PUBLISH_POISONOUS', reason }, true);
+    });
+  }
+
+  #eachSent(visit: (cursor: LaneCursor, id: number, offset: number) => void): void {
+    const { slots, cursors } = this.#ledger;
+    for (const cursor of cursors) {
+      // After a rewind, messages are in flight beyond `next`.
+      const limit = Math.max(cursor.next, cursor.sentHigh);
+      let id = cursor.headId;
+      for (let offset = cursor.head; offset < limit; offset++, id = cursor.idAfter(id)) {
+        if (slots.state[id] === SENT) visit(cursor, id, offset);
+      }
+    }
+  }
+
+  #diedAlone(id: number, offset: number, cause: string): void {
     const known = this.#alone;
     if (known === undefined || known.id !== id || known.offset !== offset) {
-      this.#alone = { id, offset, deaths: 1, acknowledgedCount };
+      this.#alone = { id, offset, deaths: 1 };
       return;
     }
     known.deaths++;
     if (known.deaths < DEATHS_ALONE_MAX) return;
-    if (death === 'silence' && acknowledgedCount === known.acknowledgedCount) return;
     const reason = `${ERRORS.PUBLISH_POISONOUS.meaning} It was alone in flight ${known.deaths} times. Last: ${cause}`;
     this.#ledger.condemn(id, offset, { code: 'PUBLISH_POISONOUS', reason }, true);
     this.#alone = undefined;

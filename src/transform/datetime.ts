@@ -2,9 +2,10 @@
  * Times as content writes them, and as messages are to have them. An ISO time keeps all its decimals: what the
  * calendar cannot hold (microseconds) is carried along as text.
  */
-import { DateTime, type DateTimeOptions, type Zone } from 'luxon';
+import { DateTime, type DateTimeOptions } from 'luxon';
 import type { DatetimeConfig } from '../config/transformers.js';
 import { NorthError } from '../core/error.js';
+import { LocalClock } from './local-time.js';
 import { isTimestamp, isUsualTimestamp } from './timestamp.js';
 
 /** Reads a time and writes it anew; undefined when it is no such time. */
@@ -44,28 +45,28 @@ export function isNumericOutput(config: DatetimeConfig): boolean {
 }
 
 function compileInput(config: DatetimeConfig['input'], place: string): (text: string) => Moment | undefined {
-  // A time without an offset is read as UTC first; momentAt then finds out when it is that in the zone.
+  // A time without an offset is read as UTC first; the clock then tells when it is that in its zone.
   const options: DateTimeOptions = { zone: 'UTC', locale: config.locale };
-  const { zone } = DateTime.utc().setZone(config.timezone);
+  const clock = new LocalClock(config.timezone);
   switch (config.format) {
     case 'iso':
-      return (text) => readIso(text, options, zone);
+      return (text) => readIso(text, options, clock);
     case 'unix-seconds':
       return (text) => readUnix(text, 3);
     case 'unix-ms':
       return (text) => readUnix(text, 0);
     default:
-      return compileTokens(config, options, zone, place);
+      return compileTokens(config, options, clock, place);
   }
 }
 
-function readIso(text: string, options: DateTimeOptions, zone: Zone): Moment | undefined {
+function readIso(text: string, options: DateTimeOptions, clock: LocalClock): Moment | undefined {
   const isUsual = isUsualTimestamp(text);
   if (!isUsual && !isTimestamp(text)) return undefined;
   const decimals = FINE_DECIMALS.exec(text)?.[1] ?? '';
   if (isUsual) return { ms: Date.parse(text), decimals };
   const time = DateTime.fromISO(text, options);
-  const ms = ENDS_WITH_OFFSET.test(text) ? time.toMillis() : momentAt(time, zone);
+  const ms = ENDS_WITH_OFFSET.test(text) ? time.toMillis() : clock.momentOf(time);
   return ms === undefined ? undefined : { ms, decimals };
 }
 
@@ -84,7 +85,7 @@ function readUnix(text: string, places: 0 | 3): Moment | undefined {
 function compileTokens(
   config: DatetimeConfig['input'],
   options: DateTimeOptions,
-  zone: Zone,
+  clock: LocalClock,
   place: string,
 ): (text: string) => Moment | undefined {
   const { format } = config;
@@ -95,22 +96,9 @@ function compileTokens(
   return (text) => {
     const time = DateTime.fromFormatParser(text, parser, options);
     if (!time.isValid) return undefined;
-    const ms = namesOffset ? time.toMillis() : momentAt(time, zone);
+    const ms = namesOffset ? time.toMillis() : clock.momentOf(time);
     return ms === undefined ? undefined : { ms, decimals: '' };
   };
-}
-
-/**
- * The moment at which the clocks of a zone show what `local` shows in UTC. Where they show it twice, when summer time
- * ends, it is the first of the two: luxon would choose by today's season. Undefined for a time that they skip when
- * summer time begins; luxon would move it by an hour.
- */
-function momentAt(local: DateTime, zone: Zone): number | undefined {
-  if (!local.isValid) return undefined;
-  if (zone.isUniversal) return local.toMillis() - zone.offset(0) * 60_000;
-  const there = local.setZone(zone, { keepLocalTime: true });
-  if (there.hour !== local.hour || there.minute !== local.minute) return undefined;
-  return (there.getPossibleOffsets()[0] ?? there).toMillis();
 }
 
 /**

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import type { TLSSocket, TlsOptions } from 'node:tls';
+import type { TlsOptions } from 'node:tls';
 import { systemClock } from '../../src/core/clock.js';
 import { type ServerCertificate, testCertificates } from '../kit/certificates.js';
 import { eventually } from '../kit/deadline.js';
@@ -67,8 +67,12 @@ interface Greeting {
   protocol: string | null;
 }
 
-/** `servername` is missing in the declared type of the server's side. */
-type ServerSocket = Pick<TLSSocket, 'alpnProtocol' | 'getProtocol'> & { servername?: unknown };
+/** What a socket of TLS has; `servername` is missing in the declared type of the server's side. */
+interface Secured {
+  servername?: unknown;
+  alpnProtocol: string | false | null;
+  getProtocol(): string | null;
+}
 
 /** A broker that notes what the TLS handshake agreed on. */
 async function startListening(t: TestContext, options: TlsOptions): Promise<{ port: number; greetings: Greeting[] }> {
@@ -78,7 +82,7 @@ async function startListening(t: TestContext, options: TlsOptions): Promise<{ po
     tls: { cert: readFileSync(certFile), key: readFileSync(keyFile), ...options },
     onConnection: (peer) => {
       // With `tls` all its sockets are of TLS.
-      const socket = peer.socket as Socket & ServerSocket;
+      const socket = peer.socket as Socket & Secured;
       greetings.push({ servername: socket.servername, alpn: socket.alpnProtocol, protocol: socket.getProtocol() });
     },
   });

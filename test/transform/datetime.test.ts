@@ -63,6 +63,56 @@ describe('times in content', () => {
     }
   });
 
+  it('a local time is the moment at which the clocks there show it, on every day of the year', () => {
+    const zone = fc.constantFrom(
+      'Europe/Paris',
+      'America/New_York',
+      'Asia/Tokyo',
+      'Australia/Lord_Howe',
+      'America/St_Johns',
+      'Pacific/Apia',
+      'Pacific/Kiritimati',
+      'Africa/Casablanca',
+      'UTC',
+      'UTC-5',
+    );
+    const minute = fc.integer({ min: Date.UTC(2005, 0) / 60_000, max: Date.UTC(2030, 0) / 60_000 });
+    // Half of them near a change of the clocks.
+    const near = fc
+      .tuple(
+        fc.constantFrom(
+          '2026-03-29',
+          '2026-10-25',
+          '2026-03-08',
+          '2026-11-01',
+          '2011-12-30',
+          '2026-04-05',
+          '2026-10-04',
+        ),
+        fc.integer({ min: -3000, max: 3000 }),
+      )
+      .map(([day, minutes]) => Date.parse(day) / 60_000 + minutes);
+    fc.assert(
+      fc.property(zone, fc.oneof(minute, near), (timezone, minute) => {
+        const moment = DateTime.fromMillis(minute * 60_000, { zone: timezone });
+        const written = moment.toFormat("yyyy-MM-dd'T'HH:mm:ss");
+        const first = moment.getPossibleOffsets()[0]!;
+        assert.equal(convert(written, { input: { timezone } }), first.toUTC().toISO(), `${written} ${timezone}`);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('a local time that the clocks skip is none, on any day that they do', () => {
+    for (const [timezone, text] of [
+      ['America/New_York', '2026-03-08T02:30:00'],
+      ['Australia/Lord_Howe', '2026-10-04T02:15:00'],
+      ['Pacific/Apia', '2011-12-30T12:00:00'],
+    ] as const) {
+      assert.equal(convert(text, { input: { timezone } }), undefined, timezone);
+    }
+  });
+
   it('tokens read what is written so', () => {
     const read = (format: string, text: string, more = {}) => convert(text, { input: { format, ...more } });
     assert.equal(read('dd/MM/yyyy HH:mm:ss', '15/01/2026 10:00:05'), '2026-01-15T10:00:05.000Z');
