@@ -80,7 +80,9 @@ describe('the cache in its thread', () => {
     const cache = await openCache({ folder: temporaryFolder('threaded'), limits: LIMITS });
     const sizes = [0, 1, 100, 16_000, 16_383, 16_384, 20_000, 100_000, 1_000_000, 3_000_000, 5];
     const texts = sizes.map((size, index) => String.fromCharCode(97 + index).repeat(size));
-    await Promise.all(texts.map((text, index) => cache.append(append('telemetry', [text], { acceptedAtMs: START_MS + index * 5000 }))));
+    await Promise.all(
+      texts.map((text, index) => cache.append(append('telemetry', [text], { acceptedAtMs: START_MS + index * 5000 }))),
+    );
     const batches = await read(cache, 'telemetry', 0, 100_000_000);
     assert.equal(batches.length, sizes.length);
     assert.deepEqual(payloads(messagesOf(batches)), texts);
@@ -151,7 +153,11 @@ describe('the cache in its thread', () => {
 
   test('takes a new topic for one message that is named, and refuses a bad one', async () => {
     const cache = await openCache({ folder: temporaryFolder('threaded'), limits: LIMITS });
-    const reply = await cache.append({ ...append('telemetry', []), batches: [], quarantined: [draft('telemetry', 'v')] });
+    const reply = await cache.append({
+      ...append('telemetry', []),
+      batches: [],
+      quarantined: [draft('telemetry', 'v')],
+    });
     const ids = [...reply.quarantinedIds];
     await assert.rejects(cache.retry({ ids }, { topic: 'a/+' }), { code: 'TOPIC_INVALID' });
     await assert.rejects(cache.retry({ all: true }, { topic: 'a/b' }), { code: 'REQUEST_INVALID' });

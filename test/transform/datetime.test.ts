@@ -48,6 +48,10 @@ describe('times in content', () => {
     assert.equal(convert('2026-07-15T10:00:00', { input }), '2026-07-15T08:00:00.000Z');
     assert.equal(convert('2026-07-15T10:00:00Z', { input }), '2026-07-15T10:00:00.000Z');
     assert.equal(convert('2026-07-15T10:00:00', { input: { timezone: 'UTC+3' } }), '2026-07-15T07:00:00.000Z');
+    for (const text of ['2026-07-15T10:00Z', '20260715T153000+0530', '2026-07-15T11:00+01', '2026-W29-3T10Z']) {
+      assert.equal(convert(text, { input }), '2026-07-15T10:00:00.000Z', text);
+    }
+    assert.equal(convert('2026-07-15', { input }), '2026-07-14T22:00:00.000Z');
   });
 
   it('a local time that the clocks skip is none, and one that there is twice is the first', () => {
