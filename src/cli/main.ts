@@ -5,6 +5,7 @@
  */
 import { Command, CommanderError, type OutputConfiguration } from 'commander';
 import { systemCode } from '../core/error.js';
+import { packageVersion } from '../core/version.js';
 import { registerCache } from './cache.js';
 import { registerCheck } from './check.js';
 import { registerExplain } from './explain.js';
@@ -15,7 +16,6 @@ import { registerPublish } from './publish.js';
 import { registerRun } from './run.js';
 import { notes } from './terminal.js';
 import { registerTest } from './test.js';
-import { packageVersion } from '../core/version.js';
 
 /** In the order of the help. */
 const COMMANDS: readonly ((program: Command) => void)[] = [

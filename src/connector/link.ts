@@ -16,6 +16,8 @@ import type { ConnectionGrant, LinkState } from './link-state.js';
 import type { Attempt, Reconnect } from './reconnect.js';
 
 const READ_RETRY_MS = 1000;
+/** An unknown session of the broker is wiped by a connection of its own, after which one more is opened to stay. */
+const REDIALS_MAX = 2;
 /** How long a DISCONNECT may take to leave before the socket is destroyed. */
 const FAREWELL_MS = 1000;
 
@@ -48,6 +50,8 @@ export class Link {
   #opened: OpenedInfo | undefined;
   #wasUp = false;
   #isStarted = false;
+  /** Dials in a row that followed one another without a pause. */
+  #redialsCount = 0;
   #cancelDial: (() => void) | undefined;
   #cancelTimeout: (() => void) | undefined;
   #cancelTick: (() => void) | undefined;
@@ -184,11 +188,13 @@ export class Link {
     const attempt = this.#attempt;
     for (const tell of this.#whenEnded.splice(0)) tell();
     if (!this.#isStarted || attempt === undefined) return;
-    if (redialsAtOnce) {
+    if (redialsAtOnce && this.#redialsCount < REDIALS_MAX) {
+      this.#redialsCount++;
       this.#dial();
       return;
     }
-    const cause = error ?? new NorthError('CONNECTION_LOST', 'The connection was ended.');
+    this.#redialsCount = 0;
+    const cause = error ?? unexpectedEnd(redialsAtOnce);
     const nowMs = this.#now();
     const { reconnect } = this.#options;
     if (!this.#wasUp && reconnect.fallsBack(attempt, cause.code)) {
@@ -215,6 +221,7 @@ export class Link {
       case 'granted':
         if (attempt === undefined) return;
         this.#wasUp = true;
+        this.#redialsCount = 0;
         this.#cancelTimeout?.();
         this.#cancelTimeout = undefined;
         this.#options.reconnect.succeeded(attempt);
@@ -280,6 +287,12 @@ export class Link {
 }
 
 const SETTLE_DEADLINE_MS = 5000;
+
+function unexpectedEnd(wasWiped: boolean): NorthError {
+  if (!wasWiped) return new NorthError('CONNECTION_LOST', 'The connection was ended.');
+  const text = 'The broker has a session of our client id again just after it was wiped: somebody else opens it.';
+  return new NorthError('CLIENT_ID_TAKEN', text);
+}
 
 /** Names the broker whose memory the session is in. The version does not belong to it: brokers keep a session over it. */
 function sessionBroker(attempt: Attempt): string {

@@ -10,11 +10,14 @@ import type { ConnectionGrant } from './link-state.js';
 const DAY_MS = 86_400_000;
 const EXPIRY_NOTICE_DAYS = 30;
 
+/** Warnings that one connection may bring: a broker that refuses a million topics is one problem, not a million. */
+const OF_CONNECTION_MAX = 100;
+
 export class Warnings {
   readonly #config: ConnectorConfig;
   readonly #tell: (code: ErrorCode, message: string) => void;
-  readonly #texts = new Map<string, ErrorCode>();
-  #ofConnection: string[] = [];
+  readonly #ofSettings = new Set<string>();
+  readonly #ofConnection = new Set<string>();
 
   constructor(config: ConnectorConfig, tell: (code: ErrorCode, message: string) => void) {
     this.#config = config;
@@ -22,44 +25,48 @@ export class Warnings {
   }
 
   current(): readonly string[] {
-    return [...this.#texts.keys()];
+    return [...this.#ofSettings, ...this.#ofConnection];
   }
 
-  /** Adds a warning; one that is there already is not told again. */
+  /** Adds what came up during this connection, until the next one; what is there already is not told again. */
   raise(code: ErrorCode, message: string): void {
-    if (this.#texts.has(message)) return;
-    this.#texts.set(message, code);
+    const count = this.#ofConnection.size;
+    if (count > OF_CONNECTION_MAX) return;
+    this.#add(this.#ofConnection, code, count < OF_CONNECTION_MAX ? message : 'Further warnings are not listed.');
+  }
+
+  #add(texts: Set<string>, code: ErrorCode, message: string): void {
+    if (texts.has(message)) return;
+    texts.add(message);
     this.#tell(code, message);
   }
 
   reviewSettings(nowMs: number): void {
     const { settings } = this.#config;
-    for (const { code, path, message } of settingsWarnings(settings)) {
-      this.raise(code, `The setting ${path.join('.')} ${message}.`);
+    for (const { code, path, message, hint } of settingsWarnings(settings)) {
+      this.#add(this.#ofSettings, code, `The setting ${path.join('.')} ${message}. ${hint}`);
     }
     if (settings.authentication.type === 'cert') {
       for (const text of certificateWarnings(settings.authentication, nowMs, EXPIRY_NOTICE_DAYS)) {
-        this.raise('CERTIFICATE_EXPIRES', text);
+        this.#add(this.#ofSettings, 'CERTIFICATE_EXPIRES', text);
       }
     }
   }
 
   /** What this connection shows; it replaces what the last one showed. */
   reviewConnection(granted: ConnectionGrant, grant: Grant, nowMs: number): void {
-    for (const text of this.#ofConnection) this.#texts.delete(text);
-    this.#ofConnection = [];
-    const raise = (code: ErrorCode, message: string): void => {
-      this.raise(code, message);
-      this.#ofConnection.push(message);
-    };
+    this.#ofConnection.clear();
+    const raise = (code: ErrorCode, message: string): void => this.raise(code, message);
     const { settings } = this.#config;
     const tls = granted.opened?.tls;
     if (tls?.authorizationError !== undefined) {
       const { code, message } = tls.authorizationError;
       raise(code, `The broker's certificate is not verified (rejectUnauthorized: false): ${message}`);
     }
-    if (tls?.certificate !== undefined && tls.certificate.validToMs - nowMs < EXPIRY_NOTICE_DAYS * DAY_MS) {
-      const days = Math.floor((tls.certificate.validToMs - nowMs) / DAY_MS);
+    const leftMs = (tls?.certificate?.validToMs ?? Number.POSITIVE_INFINITY) - nowMs;
+    // An expired certificate that is taken unverified has its warning already.
+    if (leftMs < EXPIRY_NOTICE_DAYS * DAY_MS && tls?.authorizationError?.code !== 'TLS_EXPIRED') {
+      const days = Math.floor(leftMs / DAY_MS);
       raise('CERTIFICATE_EXPIRES', `The broker's certificate ${days < 0 ? 'has expired' : `expires in ${days} days`}.`);
     }
     if (granted.isSessionLost && settings.persistent) {

@@ -55,6 +55,9 @@ export function statusOf(code: ErrorCode): number {
   return STATUS_OF_ERROR[code] ?? 500;
 }
 
+/** How many rejected elements an answer lists; it counts all. */
+export const REJECTIONS_MAX = 10_000;
+
 /** What became of content in one of several connectors. */
 export interface Outcome {
   connector: string;
@@ -72,8 +75,9 @@ export interface ErrorBody {
   message: string;
   remedy: string;
   place?: string;
-  /** For CONTENT_EMPTY: why each element was refused. */
+  /** For CONTENT_EMPTY: why each element was refused; the first `REJECTIONS_MAX` of them, and how many there were. */
   rejected?: readonly Rejection[];
+  rejectedCount?: number;
   /** For content to several connectors: which of them have stored it all the same. */
   connectors?: readonly Outcome[];
   /** For INTERNAL: names the log line with the details. */
@@ -114,7 +118,10 @@ export function answerOf(error: unknown, logUnforeseen: (incident: string, error
   const status = statusOf(error.code);
   const body: ErrorBody = error.toJSON();
   const rejected = rejectionsOf(error);
-  if (rejected !== undefined) body.rejected = rejected;
+  if (rejected !== undefined) {
+    body.rejectedCount = rejected.length;
+    body.rejected = rejected.slice(0, REJECTIONS_MAX);
+  }
   if (error instanceof PartialError) body.connectors = error.connectors;
   return { status, retryAfterSeconds: RETRY_AFTER_SECONDS[status], body };
 }

@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { formatSize } from '../config/units.js';
 import { errorText, NorthError } from '../core/error.js';
-import type { Share } from './budget.js';
+import { noRoom, type Share } from './budget.js';
 
 export interface BodyOptions {
   /** After decompression. */
@@ -40,10 +40,6 @@ export async function readBody(raw: IncomingMessage, options: BodyOptions): Prom
 
 function tooLarge(sizeMaxBytes: number): NorthError {
   return new NorthError('CONTENT_TOO_LARGE', `The body is larger than ${formatSize(sizeMaxBytes)}.`);
-}
-
-function noRoom(): NorthError {
-  return new NorthError('REQUEST_TOO_MANY', 'The requests under way already hold all the memory that they may.');
 }
 
 /**

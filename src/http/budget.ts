@@ -59,3 +59,7 @@ export class Share {
     this.#budget.sizeBytes -= this.#sizeBytes;
   }
 }
+
+export function noRoom(): NorthError {
+  return new NorthError('REQUEST_TOO_MANY', 'The requests under way already hold all the memory that they may.');
+}

@@ -2,6 +2,13 @@
 import { CONTENT_TYPES, type Content, type ContentType, type Rejection } from '../core/content.js';
 import { NorthError } from '../core/error.js';
 import { parseJson } from '../core/json.js';
+import { noRoom, type Share } from './budget.js';
+
+/**
+ * Most elements of one request. Without it, a body of `[1,1,1,…]` within the size limit would make tens of millions of
+ * rejections, and end the process for want of memory.
+ */
+export const ELEMENTS_MAX = 1_000_000;
 
 export interface MediaType {
   /** In lower case, without parameters; empty when the request names none. */
@@ -41,19 +48,30 @@ export function checkMediaType(type: ContentType, media: MediaType): void {
 
 const NDJSON = ['application/x-ndjson', 'application/ndjson', 'application/jsonl', 'application/x-jsonlines'];
 
-/** The content in a body whose media type has been checked. Throws CONTENT_MALFORMED. */
-export function parseContent(type: ContentType, media: MediaType, body: Buffer): ParsedContent {
+/** What becomes of an element at least: a message, or a rejection with its text. */
+const ELEMENT_SIZE_BYTES = 128;
+/** Memory of parsed JSON per byte of its text, roughly: a list of empty lists takes the most. */
+export const PARSED_PER_BYTE = 3;
+
+/**
+ * The content in a body whose media type has been checked. Throws CONTENT_MALFORMED, or REQUEST_TOO_MANY when `share` has
+ * no room for what becomes of it: small numbers in a list take many times the memory of their text.
+ */
+export function parseContent(type: ContentType, media: MediaType, body: Buffer, share: Share): ParsedContent {
   // Its encoding is a setting of the transformer, which also knows what to do with a cell that cannot be decoded.
   if (type === 'csv') return whole({ type, body });
   if (media.charset !== undefined && !/^(utf-?8|us-ascii)$/.test(media.charset)) {
     throw new NorthError('CONTENT_TYPE_UNSUPPORTED', `JSON is always UTF-8, not ${media.charset} [RFC 8259 §8.1].`);
   }
-  if (NDJSON.includes(media.name) && type !== 'json') return parseLines(type, body);
+  reserve(share, body.length * PARSED_PER_BYTE);
+  if (NDJSON.includes(media.name) && type !== 'json') return parseLines(type, body, share);
   const document = parseJson(body);
   if (type === 'json') return whole({ type, document });
   if (!Array.isArray(document)) {
     throw new NorthError('CONTENT_MALFORMED', `The content type ${type} is a JSON list, not ${nameOf(document)}.`);
   }
+  checkCount(document.length);
+  reserve(share, document.length * ELEMENT_SIZE_BYTES);
   return whole({ type, elements: document });
 }
 
@@ -66,7 +84,7 @@ function nameOf(value: unknown): string {
 }
 
 /** A line that is no JSON is rejected alone: thousands of good lines need not wait for the producer to mend one. */
-function parseLines(type: Exclude<ContentType, 'csv' | 'json'>, body: Buffer): ParsedContent {
+function parseLines(type: Exclude<ContentType, 'csv' | 'json'>, body: Buffer, share: Share): ParsedContent {
   const elements: unknown[] = [];
   const indices: number[] = [];
   const rejected: Rejection[] = [];
@@ -77,6 +95,8 @@ function parseLines(type: Exclude<ContentType, 'csv' | 'json'>, body: Buffer): P
     const line = body.subarray(start, end);
     start = end + 1;
     if (isBlank(line)) continue;
+    checkCount(index + 1);
+    reserve(share, ELEMENT_SIZE_BYTES);
     try {
       elements.push(parseJson(line));
       indices.push(index);
@@ -87,6 +107,19 @@ function parseLines(type: Exclude<ContentType, 'csv' | 'json'>, body: Buffer): P
     index++;
   }
   return { content: { type, elements }, rejected, indices: rejected.length === 0 ? undefined : indices };
+}
+
+/** Throws CONTENT_TOO_LARGE. */
+export function checkCount(elementsCount: number): void {
+  if (elementsCount <= ELEMENTS_MAX) return;
+  throw new NorthError('CONTENT_TOO_LARGE', `The content has more than ${ELEMENTS_MAX} elements.`, {
+    remedy: 'Send it in several requests.',
+  });
+}
+
+/** Takes room in memory for what is about to be made. Throws REQUEST_TOO_MANY. */
+export function reserve(share: Share, bytes: number): void {
+  if (!share.tryGrow(bytes)) throw noRoom();
 }
 
 function isBlank(line: Buffer): boolean {

@@ -71,7 +71,7 @@ async function takeContent(context: RouteContext, request: FastifyRequest, reply
   let answer: ReceiptAnswer;
   try {
     const body = await readBody(request.raw, { sizeMaxBytes: context.bodySizeMaxBytes, share });
-    answer = await handOver(parseContent(type, media, body), { connectors, source, idempotencyKey });
+    answer = await handOver(parseContent(type, media, body, share), { connectors, source, idempotencyKey });
   } finally {
     share.release();
   }

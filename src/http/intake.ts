@@ -3,13 +3,10 @@ import type { Connector, Receipt } from '../connector/connector.js';
 import type { Content, Rejection } from '../core/content.js';
 import { NorthError } from '../core/error.js';
 import { ERRORS } from '../core/error-codes.js';
-import { type Outcome, PartialError, rejectionsOf } from './answer.js';
+import { type Outcome, PartialError, REJECTIONS_MAX, rejectionsOf } from './answer.js';
 import { type Caller, mayReach } from './caller.js';
-import type { ParsedContent } from './content-form.js';
+import { checkCount, type ParsedContent } from './content-form.js';
 import { findConnector, type RouteContext } from './route.js';
-
-/** How many rejected elements an answer lists; it counts all. */
-const REJECTIONS_MAX = 10_000;
 
 export interface Handover {
   connectors: readonly Connector[];
@@ -75,9 +72,10 @@ export async function handOver(parsed: ParsedContent, handover: Handover): Promi
   const { content } = parsed;
   if ('elements' in content && content.elements.length === 0 && parsed.rejected.length > 0) {
     throw new NorthError('CONTENT_EMPTY', 'No line of the content is valid JSON.', {
-      cause: { rejections: parsed.rejected.slice(0, REJECTIONS_MAX) },
+      cause: { rejections: parsed.rejected },
     });
   }
+  if ('elements' in content) checkCount(content.elements.length + parsed.rejected.length);
   const options = {
     source: handover.source,
     ...(handover.idempotencyKey === undefined ? {} : { idempotencyKey: handover.idempotencyKey }),

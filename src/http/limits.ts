@@ -2,7 +2,7 @@
 export interface ServerLimits {
   /** Requests with a body that are under way at once; one more is refused with 429. */
   requestsMax: number;
-  /** Bytes of their bodies in memory, after decompression; what is over it is refused with 429. */
+  /** Memory for their bodies, unpacked, and what is made of them; what is over it is refused with 429. */
   bodiesSizeMaxBytes: number;
   /** Connections at once; one more is closed at once. */
   connectionsMax: number;
@@ -18,7 +18,7 @@ export interface ServerLimits {
 
 export const SERVER_LIMITS: ServerLimits = {
   requestsMax: 2000,
-  bodiesSizeMaxBytes: 256 * 1024 * 1024,
+  bodiesSizeMaxBytes: 512 * 1024 * 1024,
   connectionsMax: 5000,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 300_000,

@@ -11,7 +11,7 @@ import { errorText, NorthError, systemCode } from '../core/error.js';
 import { parseJson, parseJsonText } from '../core/json.js';
 import { readBody } from './body.js';
 import type { Share } from './budget.js';
-import { checkMediaType, parseMediaType } from './content-form.js';
+import { checkMediaType, PARSED_PER_BYTE, parseMediaType, reserve } from './content-form.js';
 import { CONTENT_ERRORS, readKey } from './content-routes.js';
 import { chooseConnectors, handOver, scopedKey } from './intake.js';
 import { type Route, type RouteContext, readQuery } from './route.js';
@@ -71,6 +71,7 @@ async function takeObject(context: RouteContext, request: FastifyRequest, reply:
   checkMediaType('json', media);
   return takeFrom(context, request, reply, async (share) => {
     const body = await readBody(request.raw, { sizeMaxBytes: context.bodySizeMaxBytes, share });
+    reserve(share, body.length * PARSED_PER_BYTE);
     return contentOfObject(parseJson(body));
   });
 }
@@ -87,6 +88,7 @@ async function takeFile(context: RouteContext, request: FastifyRequest, reply: F
   }
   return takeFrom(context, request, reply, async (share) => {
     const { name, bytes } = await readFile(request, context.bodySizeMaxBytes, share);
+    if (extname(name).toLowerCase() === '.json') reserve(share, bytes.length * PARSED_PER_BYTE);
     return contentOfFile(name, bytes);
   });
 }
@@ -152,9 +154,7 @@ async function readFile(
     }
     const chunks: Buffer[] = [];
     for await (const chunk of file.file) {
-      if (!share.tryGrow(chunk.length)) {
-        throw new NorthError('REQUEST_TOO_MANY', 'The requests under way already hold all the memory that they may.');
-      }
+      reserve(share, chunk.length);
       chunks.push(chunk);
     }
     if (file.file.truncated) throw new NorthError('CONTENT_TOO_LARGE', 'The file is larger than the server takes.');

@@ -31,6 +31,8 @@ export interface RouteContext {
   logger: Logger;
   clock: Clock;
   budget: Budget;
+  /** Of requests without content: an operator gets through while producers have filled theirs. */
+  controlBudget: Budget;
   events: EventStream;
   metrics: MetricsPage;
   page: StatusPage;
@@ -78,7 +80,7 @@ export function readQuery<T extends z.ZodObject>(schema: T, request: FastifyRequ
 
 /** The value of the JSON body; undefined when there is none. Throws REQUEST_INVALID or as `readBody`. */
 export async function readJson(context: RouteContext, request: FastifyRequest): Promise<unknown> {
-  const share = context.budget.enter();
+  const share = context.controlBudget.enter();
   try {
     const body = await readBody(request.raw, { sizeMaxBytes: CONTROL_BODY_MAX_BYTES, share });
     if (body.length === 0) return undefined;

@@ -56,6 +56,7 @@ export const errorSchema = z
     remedy: z.string(),
     place: z.string().optional(),
     rejected: z.array(rejectionSchema).optional(),
+    rejectedCount: z.int().optional(),
     connectors: z.array(z.looseObject({ connector: z.string(), stored: z.boolean() })).optional(),
     incident: z.string().optional().describe('For INTERNAL: the log line with this number has the details.'),
   })

@@ -44,12 +44,21 @@ export interface OpenServer {
 
 /** How often overdue requests are looked for. */
 const TIMEOUT_CHECK_MS = 2000;
+const CONTROL_REQUESTS_MAX = 100;
+const CONTROL_SIZE_MAX_BYTES = 32 * 1024 * 1024;
+/** Refused connections are told so often at most. */
+const DROP_LOG_INTERVAL_MS = 60_000;
 
 /** Listens. Rejects with PORT_TAKEN, SERVER_EXPOSED or CONFIG_INVALID. */
 export async function openServer(options: ServerOptions, service: Service, logger: Logger): Promise<OpenServer> {
   checkExposure(options);
   const clock = options.clock ?? systemClock({ unref: true });
-  const limits: ServerLimits = { ...SERVER_LIMITS, ...options.limits };
+  const limits: ServerLimits = {
+    ...SERVER_LIMITS,
+    // A body of the largest size must have room beside smaller ones.
+    bodiesSizeMaxBytes: Math.max(SERVER_LIMITS.bodiesSizeMaxBytes, 8 * options.bodySizeMaxBytes),
+    ...options.limits,
+  };
   const events = new EventStream(service, clock, logger);
   const context: RouteContext = {
     service,
@@ -57,6 +66,7 @@ export async function openServer(options: ServerOptions, service: Service, logge
     clock,
     events,
     budget: new Budget({ requestsMax: limits.requestsMax, sizeMaxBytes: limits.bodiesSizeMaxBytes }),
+    controlBudget: new Budget({ requestsMax: CONTROL_REQUESTS_MAX, sizeMaxBytes: CONTROL_SIZE_MAX_BYTES }),
     metrics: new MetricsPage(service, events, clock),
     page: new StatusPage(),
     bodySizeMaxBytes: options.bodySizeMaxBytes,
@@ -66,7 +76,7 @@ export async function openServer(options: ServerOptions, service: Service, logge
       tokens: options.tokens,
       hosts: options.hosts ?? [],
       limits,
-      createServer: (listener) => createServer(options, limits, listener),
+      createServer: (listener) => createServer(options, limits, listener, context),
     },
     context,
   );
@@ -74,7 +84,12 @@ export async function openServer(options: ServerOptions, service: Service, logge
   return { url: urlOf(app, options), close: (deadlineMs) => close(app, context, deadlineMs) };
 }
 
-function createServer({ tls }: ServerOptions, limits: ServerLimits, listener: RequestListener): Server {
+function createServer(
+  { tls }: ServerOptions,
+  limits: ServerLimits,
+  listener: RequestListener,
+  { clock, logger }: RouteContext,
+): Server {
   const timeouts = {
     requestTimeout: limits.requestTimeoutMs,
     headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
@@ -88,6 +103,12 @@ function createServer({ tls }: ServerOptions, limits: ServerLimits, listener: Re
       ? createPlainServer(timeouts, listener)
       : createTlsServer({ ...timeouts, ...tls, minVersion: 'TLSv1.2' }, listener);
   server.maxConnections = limits.connectionsMax;
+  let toldMs = Number.NEGATIVE_INFINITY;
+  server.on('drop', () => {
+    if (clock.monotonicMs() - toldMs < DROP_LOG_INTERVAL_MS) return;
+    toldMs = clock.monotonicMs();
+    logger.warn({ connectionsMax: limits.connectionsMax }, 'Connections are refused because there are too many.');
+  });
   return server;
 }
 

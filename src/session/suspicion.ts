@@ -68,6 +68,8 @@ export class Suspicion {
    */
   answerMissing(overdueMs: number, answeredMs: number | undefined): void {
     const { slots } = this.#ledger;
+    // A broker that answers some only when it has got others would wait for them for ever in a narrow window.
+    this.#widen();
     this.#eachSent((_cursor, id, offset) => {
       const sentMs = slots.timeMs[id]!;
       if (sentMs > overdueMs || answeredMs === undefined || answeredMs < sentMs) return;
@@ -110,6 +112,10 @@ export class Suspicion {
     for (const cursor of this.#ledger.cursors) {
       if (cursor.head < this.#suspectEnds[cursor.index]!) return;
     }
+    this.#widen();
+  }
+
+  #widen(): void {
     this.narrowedTo = undefined;
     this.#alone = undefined;
     this.#suspectEnds = [0, 0, 0];

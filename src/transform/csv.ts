@@ -6,7 +6,7 @@ import { CsvColumns, type CsvRecord, columnNames } from './csv-columns.js';
 import { compilePayload, type PayloadCompiler, type RowPayload } from './csv-payload.js';
 import { type CsvFormat, type CsvRow, CsvRows } from './csv-rows.js';
 import { contentOf, eventLoopTurn } from './element.js';
-import { type Route, routeTo } from './route.js';
+import { draftAlong, type Route, routeTo, unsentAlong } from './route.js';
 import { cleanTopic, TopicTemplate } from './topic-template.js';
 import type { ChunkOptions, MessageSink, Transformer } from './transformer.js';
 
@@ -118,23 +118,19 @@ export class CsvTransformer implements Transformer {
     }
     const problem = row.problem ?? this.#raggedProblem(row, table);
     if (problem !== undefined) {
-      sink.quarantine(index, 'ROW_INVALID', `Line ${row.line}: ${problem}.`, {
-        ...route,
-        topic: undefined,
-        payload: row.raw,
-      });
+      sink.quarantine(index, 'ROW_INVALID', `Line ${row.line}: ${problem}.`, unsentAlong(route, row.raw));
       return;
     }
     const record: CsvRecord = { text: row.text, cells: row.cells, indices: table.indices };
     const payload = table.payload(record);
     const topic = this.#topicOf(record);
     if (typeof payload !== 'string') {
-      const draft = { ...route, topic: typeof topic === 'string' ? topic : undefined, payload: row.raw };
+      const draft = unsentAlong(route, row.raw, typeof topic === 'string' ? topic : undefined);
       sink.quarantine(index, 'ROW_INVALID', `Line ${row.line}: ${payload.problem}.`, draft);
     } else if (typeof topic !== 'string') {
-      sink.quarantine(index, topic.code, `Line ${row.line}: ${topic.problem}`, { ...route, topic: undefined, payload });
+      sink.quarantine(index, topic.code, `Line ${row.line}: ${topic.problem}`, unsentAlong(route, payload));
     } else {
-      sink.push(index, { ...route, topic, isTopicFromContent: this.#isTopicFromContent, payload });
+      sink.push(index, draftAlong(route, topic, payload, this.#isTopicFromContent));
     }
   }
 

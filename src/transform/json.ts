@@ -7,7 +7,7 @@ import { compileField, type Field, type FieldProblem, fieldJson } from './field.
 import { JsonPath, type PathContext } from './json-path.js';
 import { type JsonContext, JsonLanguage, type JsonQuery } from './json-query.js';
 import { ExpressionFailed, JsonataExpression } from './jsonata-expression.js';
-import { type Route, routeTo } from './route.js';
+import { draftAlong, type Route, routeTo, unsentAlong } from './route.js';
 import { cleanTopic, TopicTemplate } from './topic-template.js';
 import type { MessageSink, Transformer } from './transformer.js';
 
@@ -153,10 +153,10 @@ export class JsonTransformer implements Transformer {
     if (typeof payload !== 'string') {
       this.#setAside(element, index, sink, payload, typeof topic === 'string' ? topic : undefined);
     } else if (typeof topic !== 'string') {
-      sink.quarantine(index, topic.code, topic.problem, { ...this.#route, topic: undefined, payload });
+      sink.quarantine(index, topic.code, topic.problem, unsentAlong(this.#route, payload));
     } else {
       const isTopicFromContent = this.#template?.beginsWithField ?? true;
-      sink.push(index, { ...this.#route, topic, isTopicFromContent, payload });
+      sink.push(index, draftAlong(this.#route, topic, payload, isTopicFromContent));
     }
   }
 
@@ -210,7 +210,7 @@ export class JsonTransformer implements Transformer {
   #setAside(value: unknown, index: number, sink: MessageSink, fault: Fault, topic?: string): void {
     const payload = jsonOf(value);
     if ('problem' in payload) sink.reject(index, 'ELEMENT_INVALID', `The element ${payload.problem}.`);
-    else sink.quarantine(index, fault.code, fault.problem, { ...this.#route, topic, payload: payload.json });
+    else sink.quarantine(index, fault.code, fault.problem, unsentAlong(this.#route, payload.json, topic));
   }
 }
 

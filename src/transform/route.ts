@@ -1,6 +1,7 @@
 /** Where the messages of a point or reference go, with everything decided that the configuration can decide. */
 import type { Lane } from '../core/lane.js';
 import type { QoS } from '../core/message.js';
+import type { MessageDraft, UnsentDraft } from './transformer.js';
 
 /** The message options of a transformer or of one entry of its mapping. */
 export interface MessageOptions {
@@ -29,4 +30,21 @@ export function routeTo(topic: string, ...options: readonly MessageOptions[]): R
     lane: first('lane'),
     expirySeconds: first('messageExpiry'),
   };
+}
+
+/** A message along a route. All drafts have the same shape, which spreading the route would cost a microsecond to make. */
+export function draftAlong(
+  route: Route,
+  topic: string,
+  payload: MessageDraft['payload'],
+  isTopicFromContent = false,
+): MessageDraft {
+  const { qos, retain, lane, expirySeconds } = route;
+  return { topic, isTopicFromContent, payload, qos, retain, lane, expirySeconds, properties: undefined };
+}
+
+/** What is kept of an element that would have gone along a route, with the topic if it is known. */
+export function unsentAlong(route: Route, payload: MessageDraft['payload'], topic?: string): UnsentDraft {
+  const { qos, retain, lane, expirySeconds } = route;
+  return { topic, payload, qos, retain, lane, expirySeconds };
 }

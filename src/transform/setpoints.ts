@@ -4,7 +4,7 @@ import type { ConfigOf } from '../config/transformers.js';
 import type { Content, ContentType, Setpoint, Source } from '../core/content.js';
 import { NorthError } from '../core/error.js';
 import { contentOf, isPlainObject, jsonOf, quote, takeEach, textProblem } from './element.js';
-import { type Route, routeTo } from './route.js';
+import { draftAlong, type Route, routeTo, unsentAlong } from './route.js';
 import { type FieldGetter, TopicTemplate } from './topic-template.js';
 import type { MessageSink, Transformer } from './transformer.js';
 
@@ -56,19 +56,18 @@ export class SetpointsTransformer implements Transformer {
       return;
     }
     const mapped = this.#routes.get(setpoint.reference);
-    const draft = { ...(mapped ?? this.#defaults), payload: payload.json };
     if (mapped !== undefined) {
-      sink.push(index, draft);
+      sink.push(index, draftAlong(mapped, mapped.topic, payload.json));
     } else if (this.#template === undefined) {
       const reference = quote(setpoint.reference);
       const reason = `The reference ${reference} has no mapping, and the transformer has no topic template.`;
-      sink.quarantine(index, 'UNMAPPED', reason, { ...draft, topic: undefined });
+      sink.quarantine(index, 'UNMAPPED', reason, unsentAlong(this.#defaults, payload.json));
     } else {
       const topic = this.#template.render(setpoint);
       if (typeof topic === 'string') {
-        sink.push(index, { ...draft, topic, isTopicFromContent: this.#template.beginsWithField });
+        sink.push(index, draftAlong(this.#defaults, topic, payload.json, this.#template.beginsWithField));
       } else {
-        sink.quarantine(index, 'UNMAPPED', topic.problem, { ...draft, topic: undefined });
+        sink.quarantine(index, 'UNMAPPED', topic.problem, unsentAlong(this.#defaults, payload.json));
       }
     }
   }

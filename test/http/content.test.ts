@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
 import { describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { NorthError } from '../../src/core/error.js';
@@ -140,6 +141,20 @@ describe('POST /api/content', () => {
       await refused(server, 400, 'CONTENT_MALFORMED', '{"pointId":1}');
       await refused(server, 400, 'CONTENT_MALFORMED', Uint8Array.from([0x5b, 0x22, 0xff, 0x22, 0x5d]));
     }));
+
+  it('refuses more elements than it could list, in either form, and lists a part of what is refused', () =>
+    withServer(
+      async (server) => {
+        await refused(server, 413, 'CONTENT_TOO_LARGE', `[${'1,'.repeat(1_000_000)}1]`);
+        const headers = { 'content-type': 'application/x-ndjson' };
+        await refused(server, 413, 'CONTENT_TOO_LARGE', '1\n'.repeat(1_000_001), { headers });
+        const { answer } = await refused(server, 422, 'CONTENT_EMPTY', `[${'1,'.repeat(50_000)}1]`);
+        assert.equal(answer.rejectedCount, 50_001);
+        assert.equal(answer.rejected.length, 10_000);
+      },
+      undefined,
+      { bodySizeMaxBytes: 16 * 1024 * 1024 },
+    ));
 
   it('takes no key that would change prototypes, however it is written', () =>
     withServer(async (server) => {
@@ -361,5 +376,48 @@ describe('too much at once', () => {
       },
       undefined,
       { limits: { bodiesSizeMaxBytes: 10_000 } },
+    ));
+
+  it('counts what becomes of a body in memory, not its bytes alone', () =>
+    withServer(
+      async (server) => {
+        const connector = server.service.list[0]!;
+        let open = (): void => undefined;
+        connector.gate = new Promise((resolve) => {
+          open = resolve;
+        });
+        const dense = `[${'1,'.repeat(2000)}{"reference":"a"}]`;
+        const held = post(server, dense);
+        await eventually(async () => {
+          await refused(server, 429, 'REQUEST_TOO_MANY', dense);
+          return true;
+        }, 'the held request to fill the room');
+        // An operator still gets through.
+        const start = await fetch(`${server.url}/api/connectors/plant-a/cache/retry`, { method: 'POST', body: '{' });
+        assert.notEqual(start.status, 429);
+        connector.gate = undefined;
+        open();
+        assert.equal((await held).status, 202);
+      },
+      undefined,
+      { limits: { bodiesSizeMaxBytes: 100_000 } },
+    ));
+});
+
+describe('too many connections', () => {
+  it('are refused and told in the log once', () =>
+    withServer(
+      async (server) => {
+        const { hostname, port } = new URL(server.url);
+        const sockets = Array.from({ length: 10 }, () => connect(Number(port), hostname).on('error', () => undefined));
+        await eventually(() => server.log.length > 0, 'a line in the log');
+        for (const socket of sockets) socket.destroy();
+        assert.deepEqual(
+          server.log.map(({ message }) => message.includes('too many')),
+          [true],
+        );
+      },
+      undefined,
+      { limits: { connectionsMax: 3 } },
     ));
 });

@@ -46,6 +46,7 @@ describe('the table of routes', () => {
         events,
         logger: SILENT_LOGGER,
         budget: new Budget({ requestsMax: 1, sizeMaxBytes: 1 }),
+        controlBudget: new Budget({ requestsMax: 1, sizeMaxBytes: 1 }),
         metrics: new MetricsPage(service, events, clock),
         page: new StatusPage(),
         bodySizeMaxBytes: 1024,

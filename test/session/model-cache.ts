@@ -19,6 +19,7 @@ export class ModelCache {
   readonly receivedOrder = new Map<Key, number>();
   commitCount = 0;
   #epoch = 0;
+  #nextOrder = 0;
   readonly #batches: Record<Lane, Batch[]> = { command: [], alert: [], telemetry: [] };
   /** Up to where each lane was read: what was read is lent and is not dropped any more. */
   readonly #readTo: Record<Lane, number> = { command: 0, alert: 0, telemetry: 0 };
@@ -161,7 +162,7 @@ export class ModelCache {
         if (this.isSettled(run.lane, offset)) problems.push(`${key} is received and settled.`);
         let order = this.receivedOrder.get(key);
         if (order === undefined) {
-          order = this.receivedOrder.size;
+          order = this.#nextOrder++;
           this.receivedOrder.set(key, order);
         }
         if (order < last) problems.push(`The order of the PUBRECs has changed at ${key}.`);

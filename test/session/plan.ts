@@ -131,14 +131,17 @@ export function planOf(seed: number): WorldPlan {
   const saveDelay = random.pick([1, 1, 5, 40]);
   const isRefusing = protocolVersion === 5 && random.chance(0.15);
   const faults = faultsOf(random);
-  const isCrashing = faults.some(({ kind }) => kind.startsWith('crash'));
+  const isCrashing = faults.some(
+    (fault) => fault.kind.startsWith('crash') || (fault.kind === 'restart' && !fault.isSameProcess),
+  );
   // A process that does not know what a former one sent cannot always find the one message that a broker waits for which
   // takes one at a time, or withholds its answers: everything else is too much for it.
   const receiveMaxima = isCrashing ? [2, 3, 10, 20, 50] : [1, 2, 3, 10, 20, 50];
+  const inflightMax = random.pick([1, 2, 5, 20, 20, 100, 1000]);
   return calmPlan(seed, {
     protocolVersion,
     isPersistent: random.chance(0.85),
-    inflightMax: random.pick([1, 2, 5, 20, 20, 100, 1000]),
+    inflightMax,
     messagesPerSecond: random.chance(0.05) ? random.between(20, 200) : 0,
     messageIdProperty: random.chance(0.3) ? 'id' : undefined,
     firstOffset: random.pick([0, 0, 2047 - 5, 6144 - 9, 57_344 - 7, 3 * 57_344 - 30]),
@@ -154,7 +157,7 @@ export function planOf(seed: number): WorldPlan {
         [0, 5],
         [1, 60],
       ] as const),
-      pubrecsMax: !isCrashing && random.chance(0.2) ? random.between(1, 10) : undefined,
+      pubrecsMax: !isCrashing && inflightMax <= 20 && random.chance(0.2) ? random.between(1, 10) : undefined,
       unknownPubrelCode: random.pick([0, 0x92] as const),
       saysInUse: protocolVersion === 5 && random.chance(0.1),
       downgrades: random.chance(0.05),

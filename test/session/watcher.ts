@@ -57,6 +57,8 @@ export class Watcher {
   #knownReceived = new Set<Key>();
   /** Messages sent in the present session and not refused since. */
   #sentInSession = new Set<Key>();
+  /** Messages that were refused and not sent since. */
+  readonly #ended = new Set<Key>();
   /** What the bound was when this life began: below it the client cannot know what was sent. */
   #bounds: Record<Lane, number>;
   #isIdentityDue = false;
@@ -159,7 +161,8 @@ export class Watcher {
     const isRepeated = this.sent.has(key);
     this.sent.add(key);
     if (packet.qos === 0) return;
-    if (isRepeated && !this.#sentInSession.has(key) && !this.refused.has(key)) this.repeatedInNewSession++;
+    if (isRepeated && !this.#sentInSession.has(key) && !this.#ended.has(key)) this.repeatedInNewSession++;
+    this.#ended.delete(key);
     if (this.#finished.has(key)) breach('its exchange is finished');
     if (packet.packetId !== packetIdOf(key)) breach(`with identifier ${packet.packetId}`);
     if (connection.open.has(packet.packetId)) breach('again on the same connection');
@@ -232,6 +235,7 @@ export class Watcher {
     if (!this.#sentInSession.has(key) && packet.type !== PUBCOMP) return;
     if (reasonCode >= 0x80 && packet.type !== PUBCOMP) {
       this.refused.add(key);
+      this.#ended.add(key);
       this.#sentInSession.delete(key);
       // The next PUBLISH is a new one; what is left of the message's life is counted again.
       this.#sentInLife.delete(key);

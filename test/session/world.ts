@@ -97,7 +97,15 @@ export class World {
 
   #isIdle(): boolean {
     const { session, isAlive, link } = this.connector;
-    if (!isAlive || link === undefined || link.isCut || session.state !== 'online' || session.hasUnsaved || session.inflight > 0) return false;
+    if (
+      !isAlive ||
+      link === undefined ||
+      link.isCut ||
+      session.state !== 'online' ||
+      session.hasUnsaved ||
+      session.inflight > 0
+    )
+      return false;
     return (['command', 'alert', 'telemetry'] as const).every(
       (lane) => session.cursorOf(lane).head === this.cache.nextOffsets[lane],
     );

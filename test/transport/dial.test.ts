@@ -20,6 +20,11 @@ function resolvingTo(...addresses: string[]): Lookup {
   return (_, answer) => setImmediate(answer, null, answers);
 }
 
+/** Sockets of this process that dial or are connected; those of the kit do not count. */
+function openSockets(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+}
+
 test('an address that refuses is followed by the next one at once', { skip: !HAS_IPV6 }, async () => {
   const broker = await startScriptedBroker({});
   const clock = new ManualClock();
@@ -45,8 +50,23 @@ test('an address that does not answer is joined by the next one after a quarter 
   const info = await connection.opened();
   assert.equal(info.remoteAddress, `127.0.0.2:${blackhole.port}`);
   assert.equal(info.dialMs, 250);
+  await eventually(() => openSockets() === 1, 'the first attempt to be given up');
   connection.transport.destroy();
   await broker.close();
+  await blackhole.close();
+});
+
+test('a dial that is given up goes on with none of its attempts', { skip }, async () => {
+  const blackhole = await startBlackhole();
+  const clock = new ManualClock();
+  const lookup = resolvingTo('127.0.0.1', '127.0.0.1', '127.0.0.1');
+  const connection = probe({ host, port: blackhole.port, lookup, clock });
+  await eventually(() => clock.waitsMs.length === 2, 'the first attempt');
+  clock.advance(250);
+  assert.equal(openSockets(), 2);
+  connection.transport.destroy();
+  assert.deepEqual(clock.waitsMs, []);
+  await eventually(() => openSockets() === 0, 'the attempts to be given up');
   await blackhole.close();
 });
 

@@ -103,6 +103,19 @@ test('bytes arrive in their order, however they are framed', async () => {
   server.close();
 });
 
+test('frames that came together with the one that ends it all are not given any more', async () => {
+  const server = await listen('mqtt');
+  const connection = probe({ port: server.port, websocket: true }, (name, { transport, received }) => {
+    if (name === 'received' && received.length === 2) transport.destroy();
+  });
+  await connection.opened();
+  const socket = server.sockets[0];
+  for (let count = 0; count < 10; count++) socket?.send(Buffer.from([count]));
+  await eventually(() => socket?.readyState === 3, 'the connection to be closed');
+  assert.deepEqual(connection.events, ['opened', 'received', 'received']);
+  server.close();
+});
+
 test('text in place of bytes breaks the protocol and ends the connection [MQTT-6.0.0-1]', async () => {
   const server = await listen('mqtt');
   const connection = probe({ port: server.port, websocket: true });

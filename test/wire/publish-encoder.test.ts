@@ -70,7 +70,9 @@ function recordOf(message: Message): Buffer {
   return Buffer.from(builder.finish());
 }
 
-const anyText = fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }).filter((text) => Buffer.from(text).toString() === text);
+const anyText = fc
+  .string({ unit: 'binary', minLength: 1, maxLength: 40 })
+  .filter((text) => Buffer.from(text).toString() === text);
 const anyProperties: fc.Arbitrary<MessageProperties> = fc.record(
   {
     payloadIsText: fc.constant(true),
