@@ -34,10 +34,9 @@ test('each message goes out with its own QoS, or with that of the connector, on 
     await subject.untilEmpty();
     await subject.close();
     const wanted = [['default', qos], ...own012];
-    assert.deepEqual(
-      subscriber.messages.map((message) => [message.topic, message.qos]),
-      wanted,
-    );
+    // The broker hands on a message of QoS 2 only at its PUBREL, so that it may come later than those after it.
+    const received = subscriber.messages.map((message) => [message.topic, message.qos]);
+    assert.deepEqual(received.sort(), [...wanted].sort());
     const sent = recordedPackets(proxy, 'toBroker');
     assert.deepEqual(
       sent.filter(isPublish).map((packet) => [packet.topic, packet.qos]),
@@ -133,8 +132,8 @@ test('what waited goes out with the seconds that are left of its expiry, and wha
   const subject = await openSubject(t, settings, { clock, isStopped: true });
   await subject.send(
     'default',
-    { topic: 't', payload: 'shorter', properties: { messageExpiryInterval: 30 } },
-    { topic: 't', payload: 'longer', properties: { messageExpiryInterval: 1000 } },
+    { topic: 't', payload: 'shorter', properties: { messageExpiry: 30 } },
+    { topic: 't', payload: 'longer', properties: { messageExpiry: 1000 } },
   );
   clock.shiftMs = 40_000;
   subject.connector.start();

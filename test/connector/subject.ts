@@ -1,4 +1,5 @@
 /** A connector on a folder of its own, as a service opens it, with what tests of it ask again and again. */
+import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { type ConnectorInput, connectorSchema } from '../../src/config/connector.js';
 import type { ConnectorState, ConnectorStatus } from '../../src/connector/connector.js';
@@ -92,7 +93,8 @@ export async function openSubject(
     status: () => connector.status(),
     async send(...messages) {
       const elements = messages.map((each) => (typeof each === 'string' ? { topic: 't', payload: each } : each));
-      await connector.accept({ type: 'messages', elements }, { source: 'test' });
+      const { rejected } = await connector.accept({ type: 'messages', elements }, { source: 'test' });
+      assert.deepEqual(rejected, []);
     },
     until,
     untilOnline: (timeoutMs) => until(({ state }) => state === 'online', 'it to be online', timeoutMs),

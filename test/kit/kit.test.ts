@@ -3,12 +3,15 @@ import { existsSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { connect as connectMqtt } from 'mqtt';
+import { startBlackhole } from './blackhole.js';
 import { eventually, within } from './deadline.js';
+import { ManualClock } from './manual-clock.js';
 import { startMosquitto } from './mosquitto.js';
 import { startScript } from './process.js';
 import { startProxy } from './proxy.js';
 import { startScriptedBroker } from './scripted-broker.js';
 import { openSubscriber } from './subscriber.js';
+import { startSubscriberProcess } from './subscriber-process.js';
 
 test('a condition that is never met fails with what it last saw', async () => {
   let count = 0;
@@ -192,3 +195,60 @@ for (const protocolVersion of [4, 5] as const) {
     await broker.close();
   });
 }
+
+test('a subscriber in another process keeps what it received, also when it is killed', async () => {
+  const broker = await startMosquitto();
+  const other = await startSubscriberProcess({ url: broker.url, persistentClientId: 'other', topics: 'a/#' });
+  const publisher = await openSubscriber({ url: broker.url, topics: 'nothing' });
+  for (let count = 0; count < 50; count++) {
+    await publisher.publish('a/ä', Buffer.from(`${count} ☃\n`), { qos: 2 });
+  }
+  const messages = await other.waitFor(50);
+  assert.deepEqual(
+    messages.map(({ text }) => text),
+    Array.from({ length: 50 }, (_, count) => `${count} ☃\n`),
+  );
+  assert.equal(messages[0]?.topic, 'a/ä');
+  assert.equal(messages[0]?.qos, 2);
+  await other.process.kill('SIGKILL');
+  assert.equal(other.messages().length, 50);
+  await publisher.close();
+  await broker.stop();
+});
+
+test('a port that drops packets lets nobody in until it is released', async () => {
+  const blackhole = await startBlackhole();
+  const socket = connect(blackhole.port, '127.0.0.1');
+  let isConnected = false;
+  socket.on('connect', () => {
+    isConnected = true;
+  });
+  const open = await startScriptedBroker({});
+  const other = connect(open.port, '127.0.0.1');
+  await new Promise((resolve) => other.once('connect', resolve));
+  assert.equal(isConnected, false, 'a later dial to an open port overtakes it');
+  other.destroy();
+  await open.close();
+  blackhole.release();
+  await eventually(() => isConnected, 'the connection to get through');
+  socket.destroy();
+  await blackhole.close();
+});
+
+test('a clock that is driven by hand calls what is due in order, and nothing else', () => {
+  const clock = new ManualClock(1000);
+  const calls: string[] = [];
+  clock.schedule(20, () => calls.push(`b at ${clock.monotonicMs()}`));
+  clock.schedule(10, () => {
+    calls.push(`a at ${clock.monotonicMs()}`);
+    clock.schedule(5, () => calls.push(`a2 at ${clock.monotonicMs()}`));
+  });
+  const cancel = clock.schedule(12, () => calls.push('cancelled'));
+  cancel();
+  clock.advance(9);
+  assert.deepEqual(calls, []);
+  clock.advance(11);
+  assert.deepEqual(calls, ['a at 10', 'a2 at 15', 'b at 20']);
+  clock.jumpWall(-500);
+  assert.equal(clock.wallMs(), 520);
+});

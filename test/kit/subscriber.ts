@@ -31,6 +31,7 @@ export interface SubscriberOptions {
   protocolVersion?: 4 | 5;
   /** A session of this client id outlives connections and the broker's restart: nothing is missed in between. */
   persistentClientId?: string;
+  onMessage?: (message: ReceivedMessage) => void;
   /** Anything else of mqtt.js: `username`, `password`, `ca`, `rejectUnauthorized`. */
   client?: IClientOptions;
 }
@@ -96,7 +97,9 @@ export async function openSubscriber(options: SubscriberOptions): Promise<Subscr
     // The packet's properties are of its type's own interface, which differs in what may be undefined only.
     const properties = (packet.properties ?? {}) as ReceivedMessage['properties'];
     const { qos: receivedQos, retain, dup } = packet;
-    messages.push({ topic, text: payload.toString(), payload, qos: receivedQos, retain, dup, properties });
+    const message = { topic, text: payload.toString(), payload, qos: receivedQos, retain, dup, properties };
+    messages.push(message);
+    options.onMessage?.(message);
   });
   try {
     await within(client.subscribeAsync(topics, { qos }), () => `the subscription; last failure: ${lastFailure}`);
@@ -114,7 +117,7 @@ export async function openSubscriber(options: SubscriberOptions): Promise<Subscr
     async waitFor(enough, timeoutMs) {
       await eventually(
         () => (typeof enough === 'number' ? messages.length >= enough : enough(messages)),
-        () => `${typeof enough === 'number' ? enough : 'the wanted'} messages. ${describe(messages)}`,
+        () => `${typeof enough === 'number' ? enough : 'the wanted'} messages. ${describeMessages(messages)}`,
         timeoutMs,
       );
       return messages;
@@ -127,7 +130,7 @@ export async function openSubscriber(options: SubscriberOptions): Promise<Subscr
   };
 }
 
-function describe(messages: readonly ReceivedMessage[]): string {
+export function describeMessages(messages: readonly ReceivedMessage[]): string {
   const last = messages.slice(-5).map(({ topic, text }) => `${topic} = ${text.slice(0, 100)}`);
   return `It has ${messages.length}${last.length === 0 ? '' : `, the last: ${last.join(' | ')}`}`;
 }

@@ -1,6 +1,7 @@
 /** What happens in a world, as plain data: made from a seed, kept when it fails, and shrunk by leaving things out. */
 import { LANES, type Lane } from '../../src/core/lane.js';
 import type { QoS } from '../../src/core/message.js';
+import { keyOf } from './key.js';
 import { Random } from './random.js';
 
 export interface PlannedAppend {
@@ -28,6 +29,7 @@ export type PlannedFault =
   | { kind: 'savesFail'; from: number; count: number }
   | { kind: 'slowSaves'; atMs: number; durationMs: number; delayMs: number }
   | { kind: 'dropOldest'; atMs: number }
+  | { kind: 'clockJump'; atMs: number; byMs: number }
   /** Stopped in order and started again, in the same process or in a new one. */
   | { kind: 'restart'; atMs: number; isSameProcess: boolean };
 
@@ -53,10 +55,14 @@ export interface WorldPlan {
     unknownPubrelCode: 0 | 0x92;
     saysInUse: boolean;
     downgrades: boolean;
+    /** A 3.1.1 broker closes the connection at one more QoS 2 message than this (Mosquitto: 20). */
+    heldMax: number | undefined;
     /** Share of messages that are refused for a passing reason when they come for the first time. */
     refusalShare: number;
     /** The broker closes the connection whenever it sees one of these. */
     poison: readonly string[];
+    /** The broker never answers one of these. */
+    ignored: readonly string[];
   };
   appends: readonly PlannedAppend[];
   faults: readonly PlannedFault[];
@@ -82,8 +88,10 @@ const CALM: Omit<WorldPlan, 'seed'> = {
     unknownPubrelCode: 0x92,
     saysInUse: false,
     downgrades: false,
+    heldMax: undefined,
     refusalShare: 0,
     poison: [],
+    ignored: [],
   },
   appends: [],
   faults: [],
@@ -137,14 +145,18 @@ export function planOf(seed: number): WorldPlan {
   // A process that does not know what a former one sent cannot always find the one message that a broker waits for which
   // takes one at a time, or withholds its answers: everything else is too much for it.
   const receiveMaxima = isCrashing ? [2, 3, 10, 20, 50] : [1, 2, 3, 10, 20, 50];
-  const inflightMax = random.pick([1, 2, 5, 20, 20, 100, 1000]);
+  const heldMax = protocolVersion === 4 && random.chance(0.3) ? 20 : undefined;
+  const inflightMax = heldMax === undefined ? random.pick([1, 2, 5, 20, 20, 100, 1000]) : 65_535;
+  const firstOffset = random.pick([0, 0, 2047 - 5, 6144 - 9, 57_344 - 7, 3 * 57_344 - 30]);
+  const isLoudlyBad = random.chance(0.04);
+  const isSilentlyBad = !isLoudlyBad && random.chance(0.04);
   return calmPlan(seed, {
     protocolVersion,
     isPersistent: random.chance(0.85),
     inflightMax,
     messagesPerSecond: random.chance(0.05) ? random.between(20, 200) : 0,
     messageIdProperty: random.chance(0.3) ? 'id' : undefined,
-    firstOffset: random.pick([0, 0, 2047 - 5, 6144 - 9, 57_344 - 7, 3 * 57_344 - 30]),
+    firstOffset,
     latencyMs: random.pick([0, 1, 5, 50, 200]),
     bufferSizeMax: random.pick([100, 2000, 16_384, 1_000_000]),
     saveDelayMs: [0, saveDelay],
@@ -161,11 +173,28 @@ export function planOf(seed: number): WorldPlan {
       unknownPubrelCode: random.pick([0, 0x92] as const),
       saysInUse: protocolVersion === 5 && random.chance(0.1),
       downgrades: random.chance(0.05),
+      heldMax,
       refusalShare: isRefusing ? random.pick([0.05, 0.5]) : 0,
+      poison: isLoudlyBad ? badKeys(random, appends, firstOffset) : [],
+      ignored: isSilentlyBad ? badKeys(random, appends, firstOffset) : [],
     },
     appends,
-    faults,
+    // Looking for a culprit while connections die of other causes may find an innocent message: see `suspicion.ts`.
+    faults: isLoudlyBad || isSilentlyBad ? [] : faults,
   });
+}
+
+/** One or two messages that the broker cannot bear, none of them at QoS 0, which no broker has to answer. */
+function badKeys(random: Random, appends: readonly PlannedAppend[], firstOffset: number): string[] {
+  const keys: string[] = [];
+  const next = { command: firstOffset, alert: firstOffset, telemetry: firstOffset };
+  for (const { lane, messages } of appends) {
+    for (const { qos, expirySeconds } of messages) {
+      if (qos > 0 && expirySeconds === 0) keys.push(keyOf(lane, next[lane]));
+      next[lane]++;
+    }
+  }
+  return keys.length === 0 ? [] : Array.from({ length: random.between(1, 2) }, () => random.pick(keys));
 }
 
 function faultsOf(random: Random): PlannedFault[] {
@@ -174,7 +203,7 @@ function faultsOf(random: Random): PlannedFault[] {
   const losesSessions = random.chance(0.25);
   for (let i = 0; i < count; i++) {
     const atMs = random.between(0, TRAFFIC_MS + 1000);
-    const kind = random.between(0, 12);
+    const kind = random.between(0, 13);
     if (kind <= 3) {
       faults.push({
         kind: 'cut',
@@ -204,6 +233,7 @@ function faultsOf(random: Random): PlannedFault[] {
     else if (kind === 10) faults.push({ kind: 'savesFail', from: random.between(0, 20), count: random.between(1, 3) });
     else if (kind === 11)
       faults.push({ kind: 'slowSaves', atMs, durationMs: 1000, delayMs: random.between(100, 1500) });
+    else if (kind === 12) faults.push({ kind: 'clockJump', atMs, byMs: random.between(-10_000, 10_000) });
     else
       faults.push(
         random.chance(0.5)

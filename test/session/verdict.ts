@@ -8,7 +8,8 @@ export function verdictOf(world: World): string[] {
   const { broker, cache, plan, watcher, connector } = world;
   const losesSessions =
     !plan.isPersistent || plan.faults.some((fault) => fault.kind === 'brokerCrash' && !fault.keepsSessions);
-  const poison = new Set(plan.broker.poison);
+  const isAtQos0 = plan.broker.maximumQos === 0;
+  const poison = new Set(isAtQos0 ? [] : [...plan.broker.poison, ...plan.broker.ignored]);
   let repeatedCount = 0;
   for (const { key, message } of world.accepted.values()) {
     const count = broker.deliveredCount.get(key) ?? 0;
@@ -39,13 +40,14 @@ export function verdictOf(world: World): string[] {
   if (connector.crashCount === 0) problems.push(...broker.overruns);
   let possibleDuplicates = connector.counts.possibleDuplicates;
   for (const lane of LANES) possibleDuplicates += connector.session.countsOf(lane).possibleDuplicates;
-  if (connector.crashCount === 0 && broker.maskedLossCount === 0) {
+  // A new process takes everything below its bound for sent, and does not know that it was in an older session.
+  const isSameProcess =
+    connector.crashCount === 0 && !plan.faults.some((fault) => fault.kind === 'restart' && !fault.isSameProcess);
+  if (isSameProcess && broker.maskedLossCount === 0) {
     if (repeatedCount > possibleDuplicates) {
       problems.push(`${repeatedCount} were repeated and ${possibleDuplicates} counted as possible duplicates.`);
     }
-    // A new process takes everything below its bound for sent, also what the broker had refused.
-    const isSameProcess = !plan.faults.some((fault) => fault.kind === 'restart' && !fault.isSameProcess);
-    if (isSameProcess && watcher.repeatedInNewSession !== possibleDuplicates) {
+    if (watcher.repeatedInNewSession !== possibleDuplicates) {
       problems.push(
         `${watcher.repeatedInNewSession} were sent again in a new session and ${possibleDuplicates} are counted.`,
       );

@@ -230,6 +230,9 @@ export class World {
             this.#slowSaveMs = 0;
           });
           break;
+        case 'clockJump':
+          timeline.wallAheadMs += fault.byMs;
+          break;
         case 'dropOldest':
           this.cache.dropOldest();
           break;
@@ -241,7 +244,7 @@ export class World {
   }
 
   #traits(): Partial<ModelBroker['traits']> {
-    const { refusalShare, poison, ...traits } = this.plan.broker;
+    const { refusalShare, poison, ignored, ...traits } = this.plan.broker;
     return {
       ...traits,
       codeOf: (publish, attempt) => {
@@ -250,6 +253,7 @@ export class World {
         return roll < refusalShare ? (attempt === 1 ? 0x97 : 0x80) : 0;
       },
       closesOn: (publish) => poison.length > 0 && poison.includes(keyIn(Buffer.from(publish.payload))),
+      ignores: (publish) => ignored.length > 0 && ignored.includes(keyIn(Buffer.from(publish.payload))),
     };
   }
 
