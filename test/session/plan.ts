@@ -144,12 +144,18 @@ export function planOf(seed: number): WorldPlan {
   );
   // A process that does not know what a former one sent cannot always find the one message that a broker waits for which
   // takes one at a time, or withholds its answers: everything else is too much for it.
-  const receiveMaxima = isCrashing ? [2, 3, 10, 20, 50] : [1, 2, 3, 10, 20, 50];
+  let receiveMaxima = isCrashing ? [2, 3, 10, 20, 50] : [1, 2, 3, 10, 20, 50];
   const heldMax = protocolVersion === 4 && random.chance(0.3) ? 20 : undefined;
-  const inflightMax = heldMax === undefined ? random.pick([1, 2, 5, 20, 20, 100, 1000]) : 65_535;
+  let inflightMax = heldMax === undefined ? random.pick([1, 2, 5, 20, 20, 100, 1000]) : 65_535;
   const firstOffset = random.pick([0, 0, 2047 - 5, 6144 - 9, 57_344 - 7, 3 * 57_344 - 30]);
   const isLoudlyBad = random.chance(0.04);
   const isSilentlyBad = !isLoudlyBad && random.chance(0.04);
+  if (isSilentlyBad) {
+    // That a message is passed over shows only when there are others, and room for them beside it.
+    inflightMax = Math.max(inflightMax, 5);
+    receiveMaxima = receiveMaxima.filter((max) => max >= 10);
+    for (let atMs = 4000; atMs < 60_000; atMs += 1500) appends.push(appendOf('telemetry', 1, 1, atMs));
+  }
   return calmPlan(seed, {
     protocolVersion,
     isPersistent: random.chance(0.85),

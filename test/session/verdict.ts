@@ -27,8 +27,8 @@ export function verdictOf(world: World): string[] {
     }
     if (poison.has(key) && !isQuarantined) problems.push(`${key} is poison and not in quarantine.`);
     const isExpiring = message.expirySeconds > 0;
-    if (qos === 0 && count === 0 && !isExpiring && plan.faults.length === 0)
-      problems.push(`${key} is lost without any fault.`);
+    const isCalm = plan.faults.length === 0 && plan.broker.poison.length + plan.broker.ignored.length === 0;
+    if (qos === 0 && count === 0 && !isExpiring && isCalm) problems.push(`${key} is lost without any fault.`);
   }
   for (const key of broker.deliveredCount.keys()) {
     if (!world.accepted.has(key)) problems.push(`${key} was delivered and never accepted.`);
@@ -67,7 +67,7 @@ function orderProblems(world: World): string[] {
   for (const { key, qos } of world.broker.deliveries) {
     const isExpiring = (world.accepted.get(key)?.message.expirySeconds ?? 0) > 0;
     // At QoS 0 a message that a cut has swallowed may come after others once the process is a new one.
-    const isLoose = isExpiring || (qos === 0 && world.plan.faults.length > 0);
+    const isLoose = isExpiring || qos === 0;
     if (isLoose || seen.has(key) || world.broker.refused.has(key)) continue;
     seen.add(key);
     const { lane, offset } = placeOf(key);
