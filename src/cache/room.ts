@@ -1,11 +1,12 @@
 /**
  * Holds the cache under its `maxSize`.
  *
- *     maxSize >= cache.db + reserve;  reserve = min(16 MiB, maxSize / 4), of which the write-ahead log takes its part
+ *     maxSize >= cache.db + reserve;  reserve = min(16 MiB, maxSize / 4)
+ *     reserve  = write-ahead log (a quarter, and what one transaction adds) + reserve file (a quarter) + saves
  *
- * Appends go up to `maxSize - reserve`; the rest is for the write-ahead log and for saves, which are never refused, so
- * that a full cache can always be drained. An append that is larger than the reserve is counted twice, because it
- * stands in the log and in the file at the same time.
+ * Appends go up to `maxSize - reserve`. Saves are never refused, so that a full cache can always be drained. What one
+ * transaction appends stands in the log and in the file at the same time; what exceeds half of the reserve is therefore
+ * counted twice.
  *
  * What gives way, in this order: archived batches, the longest settled first; then, with `drop-oldest`, the oldest
  * telemetry that was never read and lies above the bound of what may have been sent. Nothing is given up for an append
@@ -81,7 +82,8 @@ export class Room {
   take(neededBytes: number): number | string {
     if (neededBytes === 0) return 0;
     const pending = this.#pendingBytes + neededBytes;
-    const total = this.#usedBytes + neededBytes + Math.max(reserveSizeBytes(this.limits), pending);
+    const reserve = reserveSizeBytes(this.limits);
+    const total = this.#usedBytes + neededBytes + Math.max(reserve, pending + reserve / 2);
     let droppedCount = 0;
     if (total > this.limits.maxSizeBytes) {
       const victims = this.#findVictims(total - this.limits.maxSizeBytes);

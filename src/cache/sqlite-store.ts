@@ -11,6 +11,7 @@
  * - Damage: a batch whose checksum fails is taken apart when it is read (damage.ts); a file that SQLite cannot read is
  *   rebuilt from what it can (salvage.ts). Both are reported, and nothing is deleted.
  */
+import { join } from 'node:path';
 import { NorthError, systemCode } from '../core/error.js';
 import type { Lane } from '../core/lane.js';
 import { appendMessages } from './append.js';
@@ -22,6 +23,7 @@ import { countCovered } from './hole-table.js';
 import { type LaneState, laneStart } from './lane-table.js';
 import { listMessages } from './listing.js';
 import { removeQuarantined, retryQuarantined } from './quarantine-work.js';
+import { ReserveFile } from './reserve-file.js';
 import { isSweepDue, sweep } from './retention.js';
 import { Room, reserveSizeBytes } from './room.js';
 import { type KnownState, salvageFile } from './salvage.js';
@@ -69,24 +71,33 @@ const SHRUNK_USED_MAX_BYTES = 8 * 1024 * 1024;
 
 /** Opens or makes the cache in a folder. Throws CACHE_NEWER, CACHE_DISK_FULL, CACHE_FAILED. */
 export function openSqliteStore(options: SqliteStoreOptions): SqliteStore {
-  const wallMs = options.wallMs ?? Date.now;
-  const path = cachePath(options.folder);
+  const reserve = new ReserveFile(join(options.folder, 'cache.reserve'), 0);
   try {
-    const findings: CacheFinding[] = [];
-    const state = inspectFile(options.folder, findings, wallMs());
-    if (state === 'damaged') findings.push(...salvageFile(options.folder, wallMs(), 'cache.db cannot be read.'));
-    let tables: Tables;
     try {
-      tables = openTables(options.folder);
+      return openStore(options, reserve);
     } catch (error) {
-      if (!isDamage(error) || state !== 'ready') throw error;
-      findings.push(...salvageFile(options.folder, wallMs(), damageText(error)));
-      tables = openTables(options.folder);
+      // SQLite makes a file or two to begin with, for which a full disk has no room.
+      if (!isDiskFull(error) || !reserve.release()) throw error;
+      return openStore(options, reserve);
     }
-    return new SqliteStore(tables, options.folder, options.limits, wallMs, findings);
   } catch (error) {
-    throw storeError(error, path);
+    throw storeError(error, cachePath(options.folder));
   }
+}
+
+function openStore({ folder, limits, wallMs = Date.now }: SqliteStoreOptions, reserve: ReserveFile): SqliteStore {
+  const findings: CacheFinding[] = [];
+  const state = inspectFile(folder, findings, wallMs());
+  if (state === 'damaged') findings.push(...salvageFile(folder, wallMs(), 'cache.db cannot be read.'));
+  let tables: Tables;
+  try {
+    tables = openTables(folder);
+  } catch (error) {
+    if (!isDamage(error) || state !== 'ready') throw error;
+    findings.push(...salvageFile(folder, wallMs(), damageText(error)));
+    tables = openTables(folder);
+  }
+  return new SqliteStore(tables, folder, limits, wallMs, reserve, findings);
 }
 
 function openTables(folder: string): Tables {
@@ -113,6 +124,7 @@ export class SqliteStore implements Store {
   /** About how many bytes commits have put into the log since it was last carried over. */
   #walBytes = 0;
   #walLimitBytes = 0;
+  readonly #reserve: ReserveFile;
   #isClosed = false;
   /** A disk that goes on decaying must not keep the process copying the cache for ever. */
   #rebuildsLeft = REBUILDS_MAX;
@@ -122,6 +134,7 @@ export class SqliteStore implements Store {
     folder: string,
     limits: StoreLimits,
     wallMs: () => number,
+    reserve: ReserveFile,
     findings: readonly CacheFinding[],
   ) {
     this.#tables = tables;
@@ -129,6 +142,7 @@ export class SqliteStore implements Store {
     this.#room = new Room(tables, limits, 0);
     this.#folder = folder;
     this.#wallMs = wallMs;
+    this.#reserve = reserve;
     this.#applyLimits();
     this.#report(findings);
   }
@@ -138,13 +152,27 @@ export class SqliteStore implements Store {
   }
 
   execute(requests: readonly StoreRequest[]): StoreReply[] {
+    try {
+      return this.#execute(requests);
+    } catch (error) {
+      const isFreeing = requests.every((request) => request.kind !== 'append');
+      if (!isDiskFull(error) || !isFreeing || !this.#reserve.release()) throw error;
+      this.#guard(() => this.#tables.db.pragma('wal_checkpoint(PASSIVE)'));
+      return this.#execute(requests);
+    }
+  }
+
+  #execute(requests: readonly StoreRequest[]): StoreReply[] {
     return this.#guard(() => {
       const { limits } = this.#room;
       const isIdle = requests.every((one) => one.kind === 'sweep' && !isSweepDue(this.#tables, limits, one.atMs));
       const replies = isIdle
         ? requests.map(() => NOTHING_SWEPT)
         : this.#transact(() => requests.map((request) => this.#executeOne(request)));
-      if (requests.some((one) => one.kind === 'sweep')) this.#shrink();
+      if (requests.some((one) => one.kind === 'sweep')) {
+        this.#shrink();
+        this.#reserve.fill();
+      }
       return replies;
     });
   }
@@ -299,6 +327,7 @@ export class SqliteStore implements Store {
 
   #applyLimits(): void {
     this.#walLimitBytes = Math.floor(reserveSizeBytes(this.#room.limits) / WAL_PART_OF_RESERVE);
+    this.#reserve.sizeBytes = this.#walLimitBytes;
     const { db } = this.#tables;
     db.pragma(`wal_autocheckpoint = ${Math.max(1, Math.floor(this.#walLimitBytes / PAGE_SIZE_BYTES))}`);
     db.pragma(`journal_size_limit = ${this.#walLimitBytes}`);

@@ -30,18 +30,21 @@ export class ExpressionFailed extends Error {}
 class Budget {
   #stepsCount = 0;
   #usedMs = 0;
-  #turnBeganAtMs = performance.now();
+  #turnBeganAtMs: number;
   readonly #limitMs: number;
+  readonly #nowMs: () => number;
 
-  constructor(limitMs: number) {
+  constructor(limitMs: number, nowMs: () => number) {
     this.#limitMs = limitMs;
+    this.#nowMs = nowMs;
+    this.#turnBeganAtMs = nowMs();
   }
 
   step(depth: number): Promise<void> | undefined {
     if (depth > DEPTH_MAX)
       throw new ExpressionFailed(`nests deeper than ${DEPTH_MAX} steps; is its recursion endless?`);
     if (++this.#stepsCount % STEPS_BETWEEN_CHECKS !== 0) return undefined;
-    const turnMs = performance.now() - this.#turnBeganAtMs;
+    const turnMs = this.#nowMs() - this.#turnBeganAtMs;
     if (this.#usedMs + turnMs > this.#limitMs) {
       throw new ExpressionFailed(`ran longer than its timeout of ${this.#limitMs} ms`);
     }
@@ -51,7 +54,7 @@ class Budget {
   async #giveWay(turnMs: number): Promise<void> {
     this.#usedMs += turnMs;
     await eventLoopTurn();
-    this.#turnBeganAtMs = performance.now();
+    this.#turnBeganAtMs = this.#nowMs();
   }
 }
 
@@ -59,10 +62,12 @@ export class JsonataExpression {
   readonly #expression: jsonata.Expression;
   readonly #budgets = new WeakMap<object, Budget>();
   readonly #timeoutMs: number;
+  readonly #nowMs: () => number;
 
-  /** Throws CONFIG_INVALID with `place` when the text is no JSONata. */
-  constructor(text: string, timeoutMs: number, place: string) {
+  /** Throws CONFIG_INVALID with `place` when the text is no JSONata. `nowMs` is a clock that never goes backwards. */
+  constructor(text: string, timeoutMs: number, place: string, nowMs: () => number = () => performance.now()) {
     this.#timeoutMs = timeoutMs;
+    this.#nowMs = nowMs;
     try {
       this.#expression = jsonata(text, { sequence: SEQUENCE_MAX });
     } catch (error) {
@@ -94,7 +99,7 @@ export class JsonataExpression {
   #step({ base }: Frame): Promise<void> | undefined {
     let budget = this.#budgets.get(base);
     if (budget === undefined) {
-      budget = new Budget(this.#timeoutMs);
+      budget = new Budget(this.#timeoutMs, this.#nowMs);
       this.#budgets.set(base, budget);
     }
     return budget.step(base.depth);

@@ -8,16 +8,19 @@ import { append, execute, LIMITS, readAll, save } from './requests.js';
 import { openIn } from './sqlite-subject.js';
 
 const folder = process.argv[2]!;
-const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', folder]);
+const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'tmpfs', folder]);
 if (mounted.status !== 0) {
   console.error(String(mounted.stderr));
   process.exit(77);
 }
 
-const store = openIn(folder, LIMITS);
+const limits = { ...LIMITS, maxSizeBytes: 10 * 1024 ** 3 };
+const store = openIn(folder, limits);
 const kinds = (requests: Parameters<typeof commitGroup>[1]) =>
   commitGroup(store, requests).map((one) => ('code' in one ? one.code : 'kind' in one ? one.kind : one.message));
 
+// The first sweep, a minute after the start of a service, sees to the reserve.
+execute(store, { kind: 'sweep', atMs: 0 });
 let accepted = 0;
 let firstError: unknown;
 while (firstError === undefined) {
@@ -25,9 +28,13 @@ while (firstError === undefined) {
   if (outcome === 'appended') accepted++;
   else firstError = outcome;
 }
-// Whatever other programs leave free is taken as well.
-const { bavail, bsize } = statfsSync(folder);
-if (bavail > 0) writeFileSync(join(folder, 'other-program'), Buffer.alloc(Number(bavail) * Number(bsize)));
+/** Another program takes whatever is left. */
+function takeRest(name: string): void {
+  const { bavail, bsize } = statfsSync(folder);
+  if (bavail > 0) writeFileSync(join(folder, name), Buffer.alloc(bavail * bsize));
+}
+
+takeRest('other-program');
 const stored = readAll(store, 'telemetry').length;
 
 const mixed = kinds([append('telemetry', ['x'.repeat(50_000)]), save(store, { telemetry: { firstUnsettled: 1 } })]);
@@ -41,7 +48,9 @@ rmSync(join(folder, 'other-program'), { force: true });
 const [withRoom] = kinds([append('telemetry', ['more room'])]);
 execute(store, { kind: 'sweep', atMs: 0 });
 store.close();
-const reopened = openIn(folder, LIMITS);
+// A start on a full disk, where even the files that SQLite makes to begin with have no room.
+takeRest('third-program');
+const reopened = openIn(folder, limits);
 const waiting = readAll(reopened, 'telemetry').length;
 const findings = reopened.status().findings;
 reopened.close();

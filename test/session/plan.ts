@@ -150,9 +150,10 @@ export function planOf(seed: number): WorldPlan {
   const firstOffset = random.pick([0, 0, 2047 - 5, 6144 - 9, 57_344 - 7, 3 * 57_344 - 30]);
   const isLoudlyBad = random.chance(0.04);
   const isSilentlyBad = !isLoudlyBad && random.chance(0.04);
+  const badMessages = isLoudlyBad || isSilentlyBad ? badKeys(random, appends, firstOffset) : [];
   if (isSilentlyBad) {
     // That a message is passed over shows only when there are others, and room for them beside it.
-    inflightMax = Math.max(inflightMax, 5);
+    inflightMax = Math.max(inflightMax, 20);
     receiveMaxima = receiveMaxima.filter((max) => max >= 10);
     for (let atMs = 4000; atMs < 60_000; atMs += 1500) appends.push(appendOf('telemetry', 1, 1, atMs));
   }
@@ -181,8 +182,8 @@ export function planOf(seed: number): WorldPlan {
       downgrades: random.chance(0.05),
       heldMax,
       refusalShare: isRefusing ? random.pick([0.05, 0.5]) : 0,
-      poison: isLoudlyBad ? badKeys(random, appends, firstOffset) : [],
-      ignored: isSilentlyBad ? badKeys(random, appends, firstOffset) : [],
+      poison: isLoudlyBad ? badMessages : [],
+      ignored: isSilentlyBad ? badMessages : [],
     },
     appends,
     // Looking for a culprit while connections die of other causes may find an innocent message: see `suspicion.ts`.

@@ -36,6 +36,8 @@ export class World {
   readonly links: ModelLink[] = [];
   readonly #random: Random;
   #slowSaveMs = 0;
+  /** The latest time that the wall clock showed before it jumped. */
+  #jumpedFromMs = 0;
 
   constructor(plan: WorldPlan) {
     this.plan = plan;
@@ -148,12 +150,17 @@ export class World {
     this.connector.offered(append.lane, to);
   }
 
+  get #latestWallMs(): number {
+    return Math.max(this.#jumpedFromMs, this.timeline.wallMs);
+  }
+
   #isJustified(key: Key): boolean {
     const accepted = this.accepted.get(key);
     if (accepted === undefined) return false;
     const { message, acceptedAtMs } = accepted;
     if ((this.broker.deliveredCount.get(key) ?? 0) > 0) return true;
-    if (message.expirySeconds > 0 && this.timeline.wallMs >= acceptedAtMs + message.expirySeconds * 1000) return true;
+    const { expirySeconds } = message;
+    if (expirySeconds > 0 && this.#latestWallMs >= acceptedAtMs + expirySeconds * 1000) return true;
     if (message.qos === 0 || this.broker.traits.maximumQos === 0) return this.watcher.sent.has(key);
     return this.isExcused(key);
   }
@@ -231,6 +238,7 @@ export class World {
           });
           break;
         case 'clockJump':
+          this.#jumpedFromMs = Math.max(this.#jumpedFromMs, timeline.wallMs);
           timeline.wallAheadMs += fault.byMs;
           break;
         case 'dropOldest':
