@@ -101,8 +101,8 @@ export class BatchTable {
     acceptedAtMs: number,
     sums: Uint8Array,
     data: Uint8Array,
+    checksum = batchChecksum(key, count, startBytes, acceptedAtMs, data),
   ): void {
-    const checksum = batchChecksum(key, count, startBytes, acceptedAtMs, data);
     this.#insert.run(key, count, startBytes, acceptedAtMs, checksum, sums, data);
   }
 

@@ -28,12 +28,16 @@ export function* readableRows(db: Database.Database): Generator<BatchRow> {
     let last = at - 1;
     const rows = select.iterate(at);
     let next = readable(() => rows.next());
-    for (; next !== undefined && next.done !== true; next = readable(() => rows.next())) {
+    let isOrdered = true;
+    for (; isOrdered && next !== undefined && next.done !== true; next = readable(() => rows.next())) {
       const row = toRow(next.value);
-      last = next.value[0];
+      isOrdered = next.value[0] > last;
+      last = Math.max(last, next.value[0]);
       if (row !== undefined) yield row;
     }
     if (next?.done === true) return;
+    // Keys that do not ascend are damage, too: a tree that leads back into itself would never end.
+    if (!isOrdered) rows.return?.();
     at = nextReadable(last + 1, END, (start) => readable(() => select.get(start) ?? true) !== undefined);
   }
 }

@@ -44,6 +44,13 @@ export const serverSchema = z
       .boolean()
       .default(false)
       .describe('Listen on other addresses without tokens or without TLS all the same.'),
+    hosts: z
+      .array(
+        z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/, { error: 'must be a host name, without a port' }),
+      )
+      .max(100)
+      .default([])
+      .describe('Further names that it goes by, such as that of a proxy in front. Without tokens, others are refused.'),
     maxBodySize: size({ min: 1024, max: 4 * 1024 ** 3 })
       .prefault('64 MiB')
       .describe('Largest request body, after decompression.'),

@@ -3,10 +3,10 @@
  * types, the validation, the JSON Schema and docs/transformers.md come from it. What only compiling can tell (a
  * template, a path, an expression, a date format) is checked by `openTransformer`.
  */
-import { DateTime } from 'luxon';
 import { z } from 'zod';
 import { CONTENT_TYPES } from '../core/content.js';
 import { topicProblem } from '../core/topic.js';
+import { columnSchema, DATETIME_HELP, datetimeSchema, FIELD_TYPES, reportDatetime } from './transformer-fields.js';
 import { duration, seconds, size } from './units.js';
 
 const MESSAGE_EXPIRY_MAX_SECONDS = 4_294_967_295;
@@ -125,68 +125,6 @@ const setpointsToMqtt = z
   })
   .superRefine((config, context) => reportDuplicates(config.mapping, 'mapping', 'reference', context));
 
-const timezone = z
-  .string()
-  .default('UTC')
-  .refine((zone) => DateTime.utc().setZone(zone).isValid, {
-    error: 'expected a time zone such as UTC or Europe/Paris',
-  });
-
-const locale = z.string().default('en').refine(isLocale, { error: 'expected a locale such as en, fr or de-AT' });
-
-function isLocale(tag: string): boolean {
-  try {
-    return Intl.getCanonicalLocales(tag).length === 1;
-  } catch {
-    return false;
-  }
-}
-
-const datetime = z.strictObject({
-  input: z
-    .strictObject({
-      format: z
-        .string()
-        .min(1)
-        .default('iso')
-        .describe('iso, unix-seconds, unix-ms, or tokens such as "dd/MM/yyyy HH:mm:ss".'),
-      timezone: timezone.describe('Time zone of a time that does not name its own.'),
-      locale: locale.describe('Language of the names of months and days.'),
-    })
-    .prefault({})
-    .describe('How the time is written in the content.'),
-  output: z
-    .strictObject({
-      format: z
-        .string()
-        .min(1)
-        .default('iso-utc')
-        .describe('iso-utc, iso (with the offset of the time zone), unix-seconds, unix-ms, or tokens.'),
-      timezone: timezone.describe('Time zone of iso and of tokens.'),
-      locale: locale.describe('Language of the names of months and days.'),
-    })
-    .prefault({})
-    .describe('How the time is written in the message.'),
-});
-
-const DATETIME_HELP = 'How times are read and written; only for the type datetime.';
-
-function reportDatetime(
-  field: { type: string; datetime?: unknown },
-  path: (string | number)[],
-  context: z.RefinementCtx,
-): void {
-  if (field.datetime === undefined || field.type === 'datetime') return;
-  context.addIssue({ code: 'custom', path, message: `only the type datetime takes this, not ${field.type}` });
-}
-
-const COLUMN_EXPECTED = 'expected the name of a column or its number, from 0';
-const column = z
-  .union([z.string().min(1), z.int().min(0, { error: COLUMN_EXPECTED })], { error: COLUMN_EXPECTED })
-  .meta({ examples: ['topic', 0] });
-
-const fieldType = ['string', 'number', 'boolean', 'datetime'] as const;
-
 const csvToMqtt = z
   .strictObject({
     type: z.literal('csv-to-mqtt').describe('CSV: one message for each row.'),
@@ -206,7 +144,9 @@ const csvToMqtt = z
       .default('utf-8')
       .describe('Encoding of the content. A byte-order mark is removed.'),
     hasHeader: z.boolean().default(true).describe('Whether the first row has the names of the columns.'),
-    topicColumn: column.optional().describe('The column that has the topic: its name in the header or its number.'),
+    topicColumn: columnSchema
+      .optional()
+      .describe('The column that has the topic: its name in the header or its number.'),
     topic: z
       .string()
       .min(1)
@@ -225,18 +165,20 @@ const csvToMqtt = z
         z
           .strictObject({
             key: z.string().describe('The key in the object.'),
-            column: column.describe('The column that the value comes from.'),
-            type: z.enum(fieldType).default('string').describe('What the cell is to become.'),
-            datetime: datetime.optional().describe(DATETIME_HELP),
+            column: columnSchema.describe('The column that the value comes from.'),
+            type: z.enum(FIELD_TYPES).default('string').describe('What the cell is to become.'),
+            datetime: datetimeSchema.optional().describe(DATETIME_HELP),
           })
           .superRefine((field, context) => reportDatetime(field, ['datetime'], context)),
       )
       .min(1)
       .optional()
       .describe('The fields of the object, for payloadType object.'),
-    valueColumn: column.optional().describe('The column that is the payload, for payloadType column.'),
-    valueType: z.enum(fieldType).default('string').describe('What the cell of valueColumn is to become.'),
-    datetime: datetime.optional().describe('How the time in valueColumn is read and written, for valueType datetime.'),
+    valueColumn: columnSchema.optional().describe('The column that is the payload, for payloadType column.'),
+    valueType: z.enum(FIELD_TYPES).default('string').describe('What the cell of valueColumn is to become.'),
+    datetime: datetimeSchema
+      .optional()
+      .describe('How the time in valueColumn is read and written, for valueType datetime.'),
     decimalSeparator: z.enum(['.', ',']).default('.').describe('What stands before the decimals of a number.'),
     raggedRows: z
       .enum(['quarantine', 'accept'])
@@ -287,10 +229,12 @@ const jsonToMqtt = z
       .describe('Path or expression that gives the payload: a text is sent bare, anything else as JSON.')
       .meta({ 'x-default': 'the whole element as JSON' }),
     valueType: z
-      .enum(['any', ...fieldType])
+      .enum(['any', ...FIELD_TYPES])
       .default('any')
       .describe('What the value of payload is to become; any: what it is.'),
-    datetime: datetime.optional().describe('How the time in payload is read and written, for valueType datetime.'),
+    datetime: datetimeSchema
+      .optional()
+      .describe('How the time in payload is read and written, for valueType datetime.'),
     objectFields: z
       .array(
         z
@@ -298,10 +242,10 @@ const jsonToMqtt = z
             key: z.string().describe('The key in the object.'),
             path: z.string().min(1).describe('Path or expression that gives the value; null when it finds nothing.'),
             type: z
-              .enum(['any', ...fieldType])
+              .enum(['any', ...FIELD_TYPES])
               .default('any')
               .describe('What the value is to become; any: what it is.'),
-            datetime: datetime.optional().describe(DATETIME_HELP),
+            datetime: datetimeSchema.optional().describe(DATETIME_HELP),
           })
           .superRefine((field, context) => reportDatetime(field, ['datetime'], context)),
       )
@@ -383,5 +327,3 @@ export type TransformerConfig = z.output<typeof transformerSchema>;
 export type TransformerOptions = z.input<typeof transformerSchema>;
 /** The options of one type of transformer. */
 export type ConfigOf<T extends TransformerConfig['type']> = Extract<TransformerConfig, { type: T }>;
-export type DatetimeConfig = z.output<typeof datetime>;
-export type FieldType = (typeof fieldType)[number];

@@ -43,7 +43,13 @@ const ORDINALS = ['', '', 'second', 'third', 'fourth', 'fifth', 'sixth', 'sevent
 function attemptText(failures: number): string {
   const attempt = failures + 1;
   if (attempt < 2) return '';
-  return `, ${ORDINALS[attempt] ?? `${attempt}th`} attempt`;
+  return `, ${ORDINALS[attempt] ?? `${attempt}${endingOf(attempt)}`} attempt`;
+}
+
+function endingOf(number: number): string {
+  const tens = number % 100;
+  if (tens >= 11 && tens <= 13) return 'th';
+  return ['th', 'st', 'nd', 'rd'][number % 10] ?? 'th';
 }
 
 function sentence(error: NorthError): string {

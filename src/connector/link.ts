@@ -50,6 +50,8 @@ export class Link {
   #opened: OpenedInfo | undefined;
   #wasUp = false;
   #isStarted = false;
+  /** The stop that is under way. */
+  #stopping: Promise<void> | undefined;
   /** Dials in a row that followed one another without a pause. */
   #redialsCount = 0;
   #cancelDial: (() => void) | undefined;
@@ -74,7 +76,7 @@ export class Link {
   start(): void {
     if (this.#isStarted) return;
     this.#isStarted = true;
-    if (this.#transport === undefined) this.#dial();
+    if (this.#stopping === undefined) this.#dial();
   }
 
   /**
@@ -85,22 +87,31 @@ export class Link {
     this.#isStarted = false;
     this.#cancelDial?.();
     this.#cancelDial = undefined;
+    // Of several calls the one with the least time counts.
+    const cancel = this.#clock.schedule(deadlineMs, () => this.session.close(this.#now(), this.#clock.wallMs()));
+    this.#stopping ??= this.#finish();
+    await this.#stopping;
+    cancel();
+  }
+
+  async #finish(): Promise<void> {
     const { session } = this;
     if (this.#transport !== undefined) {
       if (session.state === 'offline') this.#abandon();
       else {
-        const cancel = this.#clock.schedule(deadlineMs, () => session.close(this.#now(), this.#clock.wallMs()));
         const ended = new Promise<void>((resolve) => this.#whenEnded.push(resolve));
         session.drain(this.#now(), this.#clock.wallMs());
         await ended;
-        cancel();
       }
     }
-    this.#setState({ name: 'stopped' });
+    if (this.state.name !== 'stopped') this.#setState({ name: 'stopped' });
     await this.#settleAccounts();
     this.#cancelTick?.();
     this.#cancelTick = undefined;
     this.#tickAtMs = Number.POSITIVE_INFINITY;
+    this.#stopping = undefined;
+    // A start that came meanwhile.
+    if (this.#isStarted) this.#dial();
   }
 
   offered(lane: Lane, end: number): void {
@@ -187,7 +198,7 @@ export class Link {
   #ended(error: NorthError | undefined, redialsAtOnce = false): void {
     const attempt = this.#attempt;
     for (const tell of this.#whenEnded.splice(0)) tell();
-    if (!this.#isStarted || attempt === undefined) return;
+    if (!this.#isStarted || this.#stopping !== undefined || attempt === undefined) return;
     if (redialsAtOnce && this.#redialsCount < REDIALS_MAX) {
       this.#redialsCount++;
       this.#dial();

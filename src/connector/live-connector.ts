@@ -36,7 +36,7 @@ import type { ConnectionGrant, LinkState } from './link-state.js';
 import { Listeners } from './listeners.js';
 import { Reconnect } from './reconnect.js';
 import { clientIdOf, messageDefaults, reconnectOptions, sessionOptions, transportOptions } from './settings-of.js';
-import { Warnings } from './warnings.js';
+import { searchText, Warnings } from './warnings.js';
 
 /** Different causes of failed attempts that are logged during one outage. */
 const LOGGED_ENDS_MAX = 64;
@@ -76,7 +76,7 @@ export class LiveConnector implements Connector {
   #lastError: ConnectorStatus['lastError'];
   #reconnects = -1;
   readonly #loggedEnds = new Set<string>();
-  #isClosing = false;
+  #closing: Promise<void> | undefined;
 
   constructor(options: LiveConnectorOptions) {
     const { config, cache, clock, logger } = options;
@@ -152,6 +152,8 @@ export class LiveConnector implements Connector {
   }
 
   async retry(which: QuarantineQuery, topic?: string): Promise<number> {
+    // Who retries has mended the cause, and means now and not after the pause of a topic that was refused.
+    this.#link.session.resumeTopics();
     return (await this.#cache.retry(which, topic === undefined ? {} : { topic })).count;
   }
 
@@ -164,7 +166,7 @@ export class LiveConnector implements Connector {
   }
 
   start(): void {
-    if (this.#isClosing || !this.#config.enabled) return;
+    if (this.#closing !== undefined || !this.#config.enabled) return;
     this.#warnings.reviewSettings(this.#clock.wallMs());
     this.#link.start();
   }
@@ -173,9 +175,12 @@ export class LiveConnector implements Connector {
     await this.#link.stop(deadlineMs);
   }
 
-  async close(deadlineMs: number): Promise<void> {
-    if (this.#isClosing) return;
-    this.#isClosing = true;
+  close(deadlineMs: number): Promise<void> {
+    this.#closing ??= this.#shutDown(deadlineMs);
+    return this.#closing;
+  }
+
+  async #shutDown(deadlineMs: number): Promise<void> {
     await this.#link.stop(deadlineMs);
     await this.#cache.close();
     this.#quarantineLog.flush();
@@ -195,7 +200,7 @@ export class LiveConnector implements Connector {
       broker: 'broker' in state ? state.broker : undefined,
       grant: this.#grant,
       lastError: this.#lastError,
-      warnings: this.#warnings.current(),
+      warnings: this.#warnings.current(session.narrowedTo),
       counts: this.#counters.read(session),
       reconnects: Math.max(0, this.#reconnects),
       inflight: session.inflight,
@@ -207,7 +212,7 @@ export class LiveConnector implements Connector {
   }
 
   #assertTaking(): void {
-    if (this.#isClosing) throw new NorthError('SERVICE_STOPPING', `The connector ${this.id} is stopping.`);
+    if (this.#closing !== undefined) throw new NorthError('SERVICE_STOPPING', `The connector ${this.id} is stopping.`);
     if (!this.#config.enabled) throw new NorthError('CONNECTOR_DISABLED', `The connector ${this.id} is disabled.`);
   }
 
@@ -307,10 +312,7 @@ export class LiveConnector implements Connector {
         this.#warnings.raise('DELIVERY_DOWNGRADED', 'The broker acknowledges QoS 2 as QoS 1: at least once.');
         return;
       case 'narrowed':
-        this.#warnings.raise(
-          'PUBLISH_POISONOUS',
-          `The broker closes the connection again and again; looking for the message, ${event.window} at a time.`,
-        );
+        this.#warnings.tell('PUBLISH_POISONOUS', searchText(event.window));
         return;
     }
   }

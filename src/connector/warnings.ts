@@ -15,17 +15,20 @@ const OF_CONNECTION_MAX = 100;
 
 export class Warnings {
   readonly #config: ConnectorConfig;
-  readonly #tell: (code: ErrorCode, message: string) => void;
+  /** Logs and reports a warning without keeping it. */
+  readonly tell: (code: ErrorCode, message: string) => void;
   readonly #ofSettings = new Set<string>();
   readonly #ofConnection = new Set<string>();
 
   constructor(config: ConnectorConfig, tell: (code: ErrorCode, message: string) => void) {
     this.#config = config;
-    this.#tell = tell;
+    this.tell = tell;
   }
 
-  current(): readonly string[] {
-    return [...this.#ofSettings, ...this.#ofConnection];
+  /** @param narrowedTo the window while a message is sought that makes the broker close; it outlives connections. */
+  current(narrowedTo?: number): readonly string[] {
+    const search = narrowedTo === undefined ? [] : [searchText(narrowedTo)];
+    return [...this.#ofSettings, ...this.#ofConnection, ...search];
   }
 
   /** Adds what came up during this connection, until the next one; what is there already is not told again. */
@@ -38,7 +41,7 @@ export class Warnings {
   #add(texts: Set<string>, code: ErrorCode, message: string): void {
     if (texts.has(message)) return;
     texts.add(message);
-    this.#tell(code, message);
+    this.tell(code, message);
   }
 
   reviewSettings(nowMs: number): void {
@@ -79,4 +82,8 @@ export class Warnings {
       raise('RETAIN_UNAVAILABLE', 'The broker keeps no retained messages; they are sent without the flag.');
     }
   }
+}
+
+export function searchText(window: number): string {
+  return `The broker closes the connection again and again; looking for the message, ${window} at a time.`;
 }

@@ -5,8 +5,12 @@
  * network share is mounted again; a file that only looks new would be published twice. What an inode would tell apart,
  * another file of the same name and size, the content tells apart as well. The time is in whole seconds, because file
  * systems and caches of network shares disagree about the rest.
+ *
+ * A file that was taken and moved away may be followed by one that is equal in all of that: the same command dropped
+ * twice in a second. Each taking therefore has a random number, too; the number of a taking that was interrupted is
+ * found again in the stored progress.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 
 const SAMPLE_SIZE_BYTES = 64 * 1024;
@@ -20,6 +24,8 @@ export interface FileKey extends FileStat {
   name: string;
   head: string;
   tail: string;
+  /** Tells two takings of equal files apart. */
+  taking: string;
 }
 
 /** Reads the file's beginning and end. */
@@ -28,24 +34,30 @@ export async function readFileKey(handle: FileHandle, name: string, stat: FileSt
   const head = await digest(handle, 0, Math.min(sizeBytes, SAMPLE_SIZE_BYTES));
   const tailStart = Math.max(0, sizeBytes - SAMPLE_SIZE_BYTES);
   const tail = tailStart === 0 ? head : await digest(handle, tailStart, sizeBytes - tailStart);
-  return { name, sizeBytes, modifiedMs, head, tail };
+  return { name, sizeBytes, modifiedMs, head, tail, taking: randomBytes(6).toString('base64url') };
 }
 
-export function encodeFileKey({ name, sizeBytes, modifiedMs, head, tail }: FileKey): string {
-  return [sizeBytes, Math.floor(modifiedMs / 1000), head, tail, name].join(' ');
+export function encodeFileKey({ name, sizeBytes, modifiedMs, head, tail, taking }: FileKey): string {
+  return [sizeBytes, Math.floor(modifiedMs / 1000), head, tail, taking, name].join(' ');
 }
 
 /** The reverse; undefined for a text that is no key. The time comes back in whole seconds. */
 export function decodeFileKey(text: string): FileKey | undefined {
-  const match = /^(\d+) (-?\d+) (\S+) (\S+) (.+)$/s.exec(text);
+  const match = /^(\d+) (-?\d+) (\S+) (\S+) (\S+) (.+)$/s.exec(text);
   if (match === null) return undefined;
-  const [, size, seconds, head, tail, name] = match;
-  return { sizeBytes: Number(size), modifiedMs: Number(seconds) * 1000, head: head!, tail: tail!, name: name! };
+  const [, size, seconds, head, tail, taking, name] = match;
+  const stat = { sizeBytes: Number(size), modifiedMs: Number(seconds) * 1000 };
+  return { ...stat, head: head!, tail: tail!, taking: taking!, name: name! };
 }
 
 /** Whether a file with this stat may be the one of the key: what is known without reading it. */
 export function mayBe(key: FileKey, stat: FileStat): boolean {
   return key.sizeBytes === stat.sizeBytes && Math.floor(key.modifiedMs / 1000) === Math.floor(stat.modifiedMs / 1000);
+}
+
+/** Whether both are keys of the same file with the same content. */
+export function isSameFile(one: FileKey, other: FileKey): boolean {
+  return one.name === other.name && one.head === other.head && one.tail === other.tail && mayBe(one, other);
 }
 
 /** Whether the file is the one of the key with something appended: it was taken before it was complete. */

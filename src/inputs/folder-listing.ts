@@ -28,8 +28,8 @@ export interface ListingOptions {
   pattern: string;
   settleTimeMs: number;
   clock: Clock;
-  /** Told once for each symbolic link that the pattern fits. */
-  onLink: (name: string) => void;
+  /** Told once for each file that the pattern fits and that cannot be taken, with the reason. */
+  onOddity: (name: string, reason: string) => void;
 }
 
 interface Sighting extends FileStat {
@@ -40,7 +40,7 @@ export class FolderListing {
   readonly #options: ListingOptions;
   readonly #fits: (name: string) => boolean;
   #sightings = new Map<string, Sighting>();
-  #links = new Set<string>();
+  #oddities = new Set<string>();
 
   constructor(options: ListingOptions) {
     this.#options = options;
@@ -50,13 +50,21 @@ export class FolderListing {
 
   /** The plain files that the pattern fits, oldest first; those of the same time by name. Rejects as the system does. */
   async read(): Promise<ListedFile[]> {
-    const { clock, settleTimeMs, onLink } = this.#options;
+    const { clock, settleTimeMs, onOddity } = this.#options;
     const sightings = new Map<string, Sighting>();
-    const links = new Set<string>();
+    const oddities = new Set<string>();
     let files: ListedFile[] = [];
+    const leave = (name: string, reason: string): void => {
+      oddities.add(name);
+      if (!this.#oddities.has(name)) onOddity(name, reason);
+    };
     const look = async (name: string): Promise<void> => {
       const stat = await this.#stat(name);
-      if (stat === undefined) return;
+      if (stat === undefined) {
+        // Such a name comes out of the system damaged, and nothing is there under the damaged name.
+        if (name.includes('\ufffd')) leave(name, 'its name is not valid UTF-8');
+        return;
+      }
       const nowMs = clock.monotonicMs();
       const before = this.#sightings.get(name);
       const same = before?.sizeBytes === stat.sizeBytes && before.modifiedMs === stat.modifiedMs;
@@ -69,8 +77,7 @@ export class FolderListing {
     for await (const entry of await opendir(this.#options.path)) {
       if (!this.#fits(entry.name)) continue;
       if (entry.isSymbolicLink()) {
-        links.add(entry.name);
-        if (!this.#links.has(entry.name)) onLink(entry.name);
+        leave(entry.name, 'it is a symbolic link');
       } else if (!entry.isDirectory()) {
         pending.push(look(entry.name));
       }
@@ -80,7 +87,7 @@ export class FolderListing {
       if (files.length >= 2 * FILES_MAX) files = oldest(files, sightings);
     }
     await Promise.all(pending);
-    this.#links = links;
+    this.#oddities = oddities;
     this.#sightings = sightings;
     return oldest(files, sightings);
   }

@@ -17,12 +17,12 @@
 import { join } from 'node:path';
 import type { FolderConfig } from '../config/inputs.js';
 import type { Clock } from '../core/clock.js';
-import { errorText, NorthError, systemCode } from '../core/error.js';
+import { errorText, NorthError } from '../core/error.js';
 import { ERRORS, type ErrorCode } from '../core/error-codes.js';
 import type { Logger } from '../core/logger.js';
 import { FILE_REJECTIONS_MAX, type FileProgress, type FileReceipt } from './file.js';
 import { readFileContent } from './file-form.js';
-import { decodeFileKey, encodeFileKey, type FileKey, hasGrown, mayBe, readFileKey } from './file-key.js';
+import { decodeFileKey, encodeFileKey, type FileKey, hasGrown, isSameFile, mayBe, readFileKey } from './file-key.js';
 import { FolderListing, type ListedFile } from './folder-listing.js';
 import type { Delivery, Input, InputStatus } from './input.js';
 import { OpenFile } from './open-file.js';
@@ -35,6 +35,10 @@ export interface FolderOptions {
   clock: Clock;
   logger: Logger;
 }
+
+const STOP_TIMEOUT_MS = 5000;
+/** So often is a file tried that cannot be read, before it counts as its own fault. */
+const READ_ATTEMPTS = 5;
 
 /** Problems that lie in the file itself. All others pass, or are for a person to mend, with the file where it is. */
 const FAULTS_OF_FILE: ReadonlySet<ErrorCode> = new Set([
@@ -54,6 +58,12 @@ const FAULTS_OF_FILE: ReadonlySet<ErrorCode> = new Set([
   'INTERNAL',
 ]);
 
+/**
+ * By name the keys under which connectors have stored progress: several where one of them is still at a former file of
+ * the same name.
+ */
+type Begun = Map<string, readonly FileKey[]>;
+
 /** What came of trying a file: whether the next one may be begun. */
 type Verdict = 'next' | 'wait';
 
@@ -66,10 +76,12 @@ export class FolderInput implements Input {
   readonly #report: InputReport;
   readonly #listing: FolderListing;
   readonly #outcomes: OutcomeFolders;
-  /** Files that a connector has begun, by name; they come before all others. Undefined until they have been asked for. */
-  #begun: Map<string, FileKey> | undefined;
+  /** Files that a connector has begun; they come before all others. Undefined until the connectors have been asked. */
+  #begun: Begun | undefined;
   /** Of each of these the part before was taken: when it has only grown, it was not complete then. */
-  readonly #changed = new Map<string, FileKey>();
+  readonly #changed: Begun = new Map();
+  /** How often a file could not be read. */
+  readonly #unreadable = new Map<string, number>();
   #stopping: AbortController | undefined;
   #running: Promise<void> | undefined;
 
@@ -86,7 +98,7 @@ export class FolderInput implements Input {
       pattern: config.pattern,
       settleTimeMs: config.settleTime,
       clock,
-      onLink: (name) => logger.warn({ input: config.id, name }, 'A symbolic link is not taken.'),
+      onOddity: (name, reason) => logger.warn({ input: config.id, name }, `A file is not taken: ${reason}.`),
     });
   }
 
@@ -97,9 +109,17 @@ export class FolderInput implements Input {
     this.#running = this.#run(stopping.signal);
   }
 
+  /** Waits no longer than some seconds for a share that hangs: what is read there afterwards is not handed on. */
   async stop(): Promise<void> {
+    const running = this.#running;
+    if (running === undefined) return;
     this.#stopping?.abort();
-    await this.#running;
+    let cancel = (): void => undefined;
+    const overdue = new Promise<void>((resolve) => {
+      cancel = this.#clock.schedule(STOP_TIMEOUT_MS, resolve);
+    });
+    await Promise.race([running, overdue]);
+    cancel();
     this.#running = undefined;
     this.#report.show('stopped', 'stopped');
   }
@@ -158,44 +178,45 @@ export class FolderInput implements Input {
     this.#showIdle();
   }
 
-  async #readBegun(): Promise<Map<string, FileKey>> {
-    const begun = new Map<string, FileKey>();
+  async #readBegun(): Promise<Begun> {
+    const begun = new Map<string, readonly FileKey[]>();
     for (const { fileKey } of await this.#delivery.fileProgress(positionSource(this.id))) {
       const key = decodeFileKey(fileKey);
-      if (key !== undefined) begun.set(key.name, key);
+      if (key !== undefined) begun.set(key.name, [...(begun.get(key.name) ?? []), key]);
     }
     return begun;
   }
 
   /** The settled files, those that were begun before first; none while one of these has not settled yet. */
-  #chooseOrder(files: readonly ListedFile[], begun: Map<string, FileKey>): ListedFile[] {
+  #chooseOrder(files: readonly ListedFile[], begun: Begun): ListedFile[] {
     const byName = new Map(files.map((file) => [file.name, file]));
     const first: ListedFile[] = [];
-    for (const [name, key] of begun) {
+    for (const [name, keys] of begun) {
       const file = byName.get(name);
-      if (file !== undefined && mayBe(key, file)) {
+      if (file !== undefined && keys.some((key) => mayBe(key, file))) {
         if (!file.settled) return [];
         first.push(file);
         continue;
       }
       // It is gone, or another file has its name now.
       begun.delete(name);
-      if (file !== undefined) this.#changed.set(name, key);
+      if (file !== undefined) this.#changed.set(name, keys);
     }
-    for (const name of this.#changed.keys()) if (!byName.has(name)) this.#changed.delete(name);
+    for (const map of [this.#changed, this.#unreadable]) {
+      for (const name of map.keys()) if (!byName.has(name)) map.delete(name);
+    }
     return [...first, ...files.filter((file) => file.settled && !begun.has(file.name))];
   }
 
-  async #takeFile(listed: ListedFile, begun: Map<string, FileKey>, signal: AbortSignal): Promise<Verdict> {
+  async #takeFile(listed: ListedFile, begun: Begun, signal: AbortSignal): Promise<Verdict> {
     const { name } = listed;
-    let file: OpenFile;
+    let file: OpenFile | undefined;
     try {
       file = await OpenFile.open(join(this.#config.path, name), name);
     } catch (error) {
-      if (systemCode(error) === 'ENOENT') return 'next';
-      const text = `"${name}" cannot be opened: ${errorText(error)}.`;
-      return this.#fail(name, new NorthError('FILE_UNREADABLE', text, { cause: error }), undefined);
+      return this.#judge(name, error, undefined, begun, signal);
     }
+    if (file === undefined) return 'next';
     let outcome: { receipt: FileReceipt } | { error: unknown; progress: FileProgress | undefined };
     try {
       if (file.stat.sizeBytes !== listed.sizeBytes || file.stat.modifiedMs !== listed.modifiedMs) return 'next';
@@ -208,13 +229,14 @@ export class FolderInput implements Input {
   }
 
   /** Hands the file over. The file stays open throughout, so that all readings are of the same one. */
-  async #deliver(file: OpenFile, begun: Map<string, FileKey>, signal: AbortSignal) {
+  async #deliver(file: OpenFile, begun: Begun, signal: AbortSignal) {
     const { name, stat } = file;
     let progress: FileProgress | undefined;
     try {
-      const key = await readFileKey(file.handle, name, stat);
-      const before = this.#changed.get(name);
-      if (before !== undefined && (await hasGrown(file.handle, before, stat))) {
+      const fresh = await readFileKey(file.handle, name, stat);
+      const key = begun.get(name)?.find((known) => isSameFile(known, fresh)) ?? fresh;
+      for (const before of this.#changed.get(name) ?? []) {
+        if (!(await hasGrown(file.handle, before, stat))) continue;
         throw new NorthError('FILE_CHANGED', `"${name}" has grown after a part of it was taken.`);
       }
       const content = await readFileContent(file, {
@@ -229,23 +251,24 @@ export class FolderInput implements Input {
         signal,
         onProgress: (now) => {
           progress = now;
-          begun.set(name, key);
+          begun.set(name, [key]);
           this.#report.show('running', `reading ${name}, ${now.rowsTaken} rows stored`);
         },
       });
-      begun.set(name, key);
+      begun.set(name, [key]);
+      // What was added after the end was read would otherwise lie in done/ and never have been taken.
+      await file.checkUnchanged();
       return { receipt };
     } catch (error) {
       return { error, progress };
     }
   }
 
-  async #finish(name: string, receipt: FileReceipt, begun: Map<string, FileKey>): Promise<Verdict> {
+  async #finish(name: string, receipt: FileReceipt, begun: Begun): Promise<Verdict> {
     const { accepted, rejectedCount } = receipt;
     const note = rejectedCount === 0 ? undefined : { name: 'rejected', text: describeRejections(receipt) };
     await this.#outcomes.take(name, 'done', note);
-    begun.delete(name);
-    this.#changed.delete(name);
+    this.#forget(name, begun);
     this.#report.delivered();
     this.#logger.info({ input: this.id, name, accepted, rejected: rejectedCount }, 'A file was taken.');
     return 'next';
@@ -255,7 +278,7 @@ export class FolderInput implements Input {
     name: string,
     error: unknown,
     progress: FileProgress | undefined,
-    begun: Map<string, FileKey>,
+    begun: Begun,
     signal: AbortSignal,
   ): Promise<Verdict> {
     const code: ErrorCode = error instanceof NorthError ? error.code : 'INTERNAL';
@@ -271,23 +294,30 @@ export class FolderInput implements Input {
     }
     if (code === 'FILE_CHANGED' && !this.#changed.has(name)) {
       // It is still being written; when it has settled again, it shows whether it has grown or is another one.
-      const key = begun.get(name);
+      const keys = begun.get(name);
       begun.delete(name);
-      if (key !== undefined) this.#changed.set(name, key);
+      if (keys !== undefined) this.#changed.set(name, keys);
       this.#report.problem(error, `The file ${JSON.stringify(name)} is not complete.`);
       return 'next';
     }
-    const verdict = await this.#fail(name, error, progress);
-    begun.delete(name);
-    this.#changed.delete(name);
-    return verdict;
-  }
-
-  async #fail(name: string, error: unknown, progress: FileProgress | undefined): Promise<Verdict> {
+    const attempts = (this.#unreadable.get(name) ?? 0) + 1;
+    if (code === 'FILE_UNREADABLE' && attempts < READ_ATTEMPTS) {
+      // A share that is away for a moment, or too many open files, is not the fault of the file.
+      this.#unreadable.set(name, attempts);
+      this.#report.problem(error, `The file ${JSON.stringify(name)} cannot be read for now.`);
+      return begun.has(name) ? 'wait' : 'next';
+    }
     const text = describeFailure(error, progress, new Date(this.#clock.wallMs()));
     await this.#outcomes.take(name, 'failed', { name: 'reason', text });
     this.#report.failed(error, `The file ${JSON.stringify(name)} was moved to failed/.`);
+    this.#forget(name, begun);
     return 'next';
+  }
+
+  #forget(name: string, begun: Begun): void {
+    begun.delete(name);
+    this.#changed.delete(name);
+    this.#unreadable.delete(name);
   }
 }
 

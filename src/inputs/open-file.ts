@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import { errorText, NorthError } from '../core/error.js';
+import { errorText, NorthError, systemCode } from '../core/error.js';
 import type { FileStat } from './file-key.js';
 
 const READ_SIZE_BYTES = 256 * 1024;
@@ -24,9 +24,15 @@ export class OpenFile {
     this.stat = stat;
   }
 
-  /** Rejects with the system's error (ENOENT when it has vanished), or FILE_UNREADABLE for what is no plain file. */
-  static async open(path: string, name: string): Promise<OpenFile> {
-    const handle = await open(path, FLAGS);
+  /** Undefined when it has vanished. Rejects with FILE_UNREADABLE, also for what is no plain file. */
+  static async open(path: string, name: string): Promise<OpenFile | undefined> {
+    let handle: FileHandle;
+    try {
+      handle = await open(path, FLAGS);
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return undefined;
+      throw new NorthError('FILE_UNREADABLE', `"${name}" cannot be opened: ${errorText(error)}.`, { cause: error });
+    }
     try {
       const stat = await handle.stat();
       if (!stat.isFile()) throw new NorthError('FILE_UNREADABLE', `"${name}" is no plain file.`);
@@ -53,8 +59,13 @@ export class OpenFile {
       offset += bytesRead;
     }
     // Before the end is told: rows that stand at the end of an unfinished file may be cut in the middle.
+    await this.checkUnchanged();
+  }
+
+  /** Rejects with FILE_CHANGED when the file is not as it was when it was opened. */
+  async checkUnchanged(): Promise<void> {
     const now = await this.handle.stat();
-    if (now.size !== sizeBytes || now.mtimeMs !== this.stat.modifiedMs) throw this.#changed();
+    if (now.size !== this.stat.sizeBytes || now.mtimeMs !== this.stat.modifiedMs) throw this.#changed();
   }
 
   close(): Promise<void> {

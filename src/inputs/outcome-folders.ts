@@ -9,6 +9,9 @@ import { errorText, NorthError, systemCode } from '../core/error.js';
 
 export type Outcome = 'done' | 'failed';
 
+/** Most file systems allow 255 bytes; a number and the name of a note must still fit behind. */
+const NAME_MAX_BYTES = 220;
+
 /** Names of which the next free number is remembered, so that a name that comes every minute needs no search. */
 const REMEMBERED_NAMES_MAX = 1000;
 
@@ -72,9 +75,10 @@ export class OutcomeFolders {
    */
   async #reserve(folder: string, name: string): Promise<string> {
     const key = join(folder, name);
-    const { name: stem, ext } = parse(name);
+    const { name: whole, ext } = parse(name);
+    const stem = shorten(whole, NAME_MAX_BYTES - Buffer.byteLength(ext));
     for (let number = this.#nextNumbers.get(key) ?? 0; ; number++) {
-      const target = number === 0 ? name : `${stem}-${number}${ext}`;
+      const target = number === 0 ? stem + ext : `${stem}-${number}${ext}`;
       try {
         await (await open(join(folder, target), 'wx')).close();
         this.#remember(key, number + 1);
@@ -92,6 +96,19 @@ export class OutcomeFolders {
     const [first] = this.#nextNumbers.keys();
     if (first !== undefined) this.#nextNumbers.delete(first);
   }
+}
+
+/** The beginning of the text that fits, without half a character at its end. */
+function shorten(text: string, sizeMaxBytes: number): string {
+  if (Buffer.byteLength(text) <= sizeMaxBytes) return text;
+  let short = '';
+  let sizeBytes = 0;
+  for (const char of text) {
+    sizeBytes += Buffer.byteLength(char);
+    if (sizeBytes > sizeMaxBytes) break;
+    short += char;
+  }
+  return short;
 }
 
 function unusable(folder: string, problem: string, cause?: unknown): NorthError {

@@ -98,6 +98,7 @@ export class RunningService implements Service {
         port: server.port,
         tokens,
         insecure: server.insecure,
+        hosts: server.hosts,
         bodySizeMaxBytes: server.maxBodySize,
         ...(server.tls === undefined ? {} : { tls: readTlsFiles(server.tls) }),
       },

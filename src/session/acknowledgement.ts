@@ -11,6 +11,7 @@ import { LatencyHistogram } from './latency.js';
 import type { Ledger } from './ledger.js';
 import {
   NO_MATCHING_SUBSCRIBERS,
+  PAUSED_TOPICS_MAX,
   PACKET_ID_IN_USE,
   PACKET_ID_NOT_FOUND,
   REFUSALS_MAX,
@@ -53,6 +54,11 @@ export class Acknowledgements {
     this.#pausedTopics.clear();
     this.hasQos2 = false;
     this.answeredMs = undefined;
+  }
+
+  /** Somebody has mended the access rules: refused topics are tried again at once. */
+  resumeTopics(): void {
+    this.#pausedTopics.clear();
   }
 
   beginTurn(): void {
@@ -156,7 +162,7 @@ export class Acknowledgements {
     if (refusal.action === 'retry') {
       const refusals = slots.refusals[id]! + 1;
       slots.refusals[id] = refusals;
-      if (refusal.slowDown) terms.window.halve();
+      if (refusal.slowDown) terms.window.halve(slots.timeMs[id]!, nowMs);
       if (refusals < REFUSALS_MAX) this.#ledger.defer(id, nowMs + retryPauseMs(refusals));
       else this.#ledger.condemn(id, offset, { code: 'PUBLISH_RETRIES_EXHAUSTED', reason }, true);
       return;
@@ -170,7 +176,11 @@ export class Acknowledgements {
     this.#sender.keepsTopics = true;
     const topic = this.#sender.topics[id];
     if (topic === undefined) return;
-    if (!this.#pausedTopics.has(topic)) this.#events.topicPaused(topic, reason);
+    if (!this.#pausedTopics.delete(topic)) this.#events.topicPaused(topic, reason);
     this.#pausedTopics.set(topic, { untilMs: nowMs + TOPIC_PAUSE_MS, reason });
+    if (this.#pausedTopics.size > PAUSED_TOPICS_MAX) {
+      const [oldest] = this.#pausedTopics.keys();
+      if (oldest !== undefined) this.#pausedTopics.delete(oldest);
+    }
   }
 }

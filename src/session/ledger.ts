@@ -107,7 +107,7 @@ export class Ledger {
     return this.cursors[laneIndexOfId(packetId)];
   }
 
-  /** Prepares for a new connection: everything that is not settled or received waits again, from the head of each lane. */
+  /** Prepares for a new connection: what is in flight waits again, and each lane begins at its head. */
   resume(sessionKept: boolean): void {
     this.inflight = 0;
     this.deferred = [];
@@ -117,8 +117,12 @@ export class Ledger {
       let id = cursor.headId;
       for (let offset = cursor.head; offset < limit; offset++, id = cursor.idAfter(id)) {
         const state = this.slots.state[id]!;
-        if (state === SENT || state === DEFERRED) this.slots.state[id] = WAITING;
-        else if (state === RELEASABLE || state === RELEASED || state === RECEIVED) {
+        if (state === SENT) this.slots.state[id] = WAITING;
+        else if (state === DEFERRED || (state === WAITING && this.slots.isEnded[id] === 1)) {
+          // What the broker has refused is no re-send: it keeps its pause and comes after those that the broker may hold.
+          this.slots.state[id] = DEFERRED;
+          this.deferred.push(id);
+        } else if (state === RELEASABLE || state === RELEASED || state === RECEIVED) {
           if (!sessionKept) this.slots.state[id] = WAITING;
           else {
             this.inflight++;

@@ -54,3 +54,6 @@ export function retryPauseMs(refusals: number): number {
 
 /** How long a topic is not tried after the broker said that we may not publish to it. */
 export const TOPIC_PAUSE_MS = 60_000;
+
+/** Beyond so many paused topics the oldest is forgotten: its next message is tried, and refused, again. */
+export const PAUSED_TOPICS_MAX = 10_000;

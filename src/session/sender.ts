@@ -70,8 +70,8 @@ export class Sender {
   readonly topics: (string | undefined)[] = [];
   keepsTopics = false;
   /** True from the beginning of a connection until everything that may have been sent before has been sent again. */
-  #isResending = false;
-  /** True in a new process until that is done: it does not know what the broker holds of the former one's messages. */
+  isResending = false;
+  /** True in a new process until all that is settled: it does not know what the broker holds of the former one's messages. */
   #isUnsure = true;
   #resendsAlone = false;
   #out: Buffer = Buffer.allocUnsafeSlow(OUTPUT_SIZE_BYTES);
@@ -101,15 +101,15 @@ export class Sender {
     this.writtenAtMs = nowMs;
     this.keepsTopics = false;
     this.topics.length = 0;
-    this.#isResending = true;
+    this.isResending = true;
   }
 
   /**
-   * The connection has ended. When the broker did that while we were sending again what a former process may have sent, it
-   * was perhaps too much for its quota, which is also filled with what we had not come to yet: then one at a time.
+   * The connection has ended. When the broker did that because of what we had sent again for a former process, it was
+   * perhaps too much for its quota, which is also filled with what we had not come to yet: then one at a time.
    */
   ended(isByBroker: boolean): void {
-    this.#resendsAlone = isByBroker && this.#isUnsure && this.#isResending;
+    this.#resendsAlone = isByBroker && this.#isUnsure;
   }
 
   /** How many messages may be in flight now. */
@@ -125,12 +125,14 @@ export class Sender {
     if (this.isWritable) this.#release(nowMs);
     if (mayPublish) {
       if (this.#rateLimit.isLimited) this.#rateLimit.fill(nowMs);
-      if (this.#isResending && this.#resend(terms, nowMs, wallMs)) {
-        this.#isResending = false;
-        this.#isUnsure = false;
+      if (this.isResending && this.#resend(terms, nowMs, wallMs)) {
+        this.isResending = false;
         this.#resendsAlone = false;
       }
-      if (!this.#isResending) {
+      if (this.#isUnsure && !this.isResending) {
+        this.#isUnsure = this.#ledger.cursors.some(({ head, resendHigh }) => head < resendHigh);
+      }
+      if (!this.isResending) {
         for (const cursor of this.#ledger.cursors) {
           if (!this.#publishLane(cursor, cursor.end, terms, nowMs, wallMs)) break;
         }

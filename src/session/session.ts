@@ -152,6 +152,11 @@ export class Session {
     return this.#terms === undefined ? 0 : this.#sender.windowOf(this.#terms);
   }
 
+  /** The window while a message is sought that makes the broker close the connection; undefined: none is. */
+  get narrowedTo(): number | undefined {
+    return this.#suspicion.narrowedTo;
+  }
+
   get hasUnsaved(): boolean {
     return this.#ledger.hasUnsaved;
   }
@@ -295,6 +300,11 @@ export class Session {
     this.#proceed();
   }
 
+  /** Messages on topics that the broker refused are sent again at once, and not only after a pause. */
+  resumeTopics(): void {
+    this.#acknowledgements.resumeTopics();
+  }
+
   /** Sends nothing new and disconnects when all that is in flight is acknowledged and stored. */
   drain(nowMs: number, wallMs: number): void {
     if (this.#state === 'handshaking') {
@@ -346,7 +356,8 @@ export class Session {
       this.#fail(overdue);
       return;
     }
-    const deferredDueMs = this.#ledger.recall(this.#nowMs);
+    const wasResending = this.#sender.isResending;
+    let deferredDueMs = wasResending ? undefined : this.#ledger.recall(this.#nowMs);
     this.#ledger.lazyCountMax = Math.max(256, this.#terms.window.size * 2);
     this.#sender.narrowedTo = this.#suspicion.narrowedTo;
     if (this.#ledger.isIdentityDue) this.#ledger.saveDue(this.#nowMs);
@@ -355,6 +366,7 @@ export class Session {
       this.#sender.pump(this.#terms, this.#nowMs, this.#wallMs, mayPublish);
       if (this.#sender.expiredCount > 0) this.#port.report({ kind: 'expired', count: this.#sender.expiredCount });
       this.#ledger.saveDue(this.#nowMs);
+      if (wasResending && !this.#sender.isResending && this.#ledger.deferred.length > 0) deferredDueMs = this.#nowMs;
       if (this.#state === 'recovering' && this.#isRecovered()) this.#enter('online');
     }
     if (this.#sender.isWritable && this.#liveness.isPingDue(this.#nowMs, this.#sender.writtenAtMs)) {

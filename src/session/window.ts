@@ -24,6 +24,7 @@ export class Window {
   #latencyLeastMs = Number.POSITIVE_INFINITY;
   #roundsSinceGrowth = 0;
   #hasGrown = false;
+  #halvedAtMs = Number.NEGATIVE_INFINITY;
 
   /** @param limit the smallest of what the broker announced, what it was seen to bear and what the settings allow. */
   constructor(limit: number) {
@@ -59,8 +60,13 @@ export class Window {
     this.#wasFull = false;
   }
 
-  /** The broker asked us to slow down. */
-  halve(): void {
+  /**
+   * The broker asked us to slow down when it got a message that was sent at `sentMs`. What was in flight together is
+   * refused together, and says it once.
+   */
+  halve(sentMs: number, nowMs: number): void {
+    if (sentMs <= this.#halvedAtMs) return;
+    this.#halvedAtMs = nowMs;
     this.size = Math.max(1, Math.floor(this.size / 2));
     this.#bestRate = 0;
   }

@@ -14,10 +14,8 @@
  * - A row of more than `rowSizeMaxBytes` is bad and has no raw bytes; if only its quotes make it so long, its first
  *   line is. Memory holds one row and one chunk.
  */
-import { isUtf8 } from 'node:buffer';
 import { NorthError } from '../core/error.js';
-
-export type CsvEncoding = 'utf-8' | 'latin1' | 'windows-1252';
+import { type CsvEncoding, decodeCsv, splitCells } from './csv-text.js';
 
 export interface CsvFormat {
   delimiter: string;
@@ -165,7 +163,7 @@ export class CsvRows {
       return 'empty';
     }
     if (this.#quote < 0 || this.#firstQuote() >= end) {
-      const text = this.#decode(start, end);
+      const text = decodeCsv(this.#buffer, start, end, this.#format.encoding);
       return this.#row(start, end, eol, 1, text, text?.split(this.#format.delimiter) ?? [], undefined);
     }
     return this.#quotedRow(end, eol);
@@ -179,7 +177,7 @@ export class CsvRows {
     if (typeof found === 'string') {
       return this.#row(start, firstEnd, firstEol, 1, '', [], found);
     }
-    const text = this.#decode(start, found.end);
+    const text = decodeCsv(this.#buffer, start, found.end, this.#format.encoding);
     const cells = text === undefined ? [] : splitCells(text, this.#format.delimiter, this.#format.quote);
     const linesCount = found.eol === firstEol ? 1 : 1 + countByte(this.#buffer, this.#lineEnd!, start, found.end);
     return this.#row(start, found.end, found.eol, linesCount, text, cells, undefined);
@@ -288,48 +286,6 @@ export class CsvRows {
     this.#start = Math.min(eol + 1, this.#buffer.length);
     this.#searched = this.#start;
     this.#line += linesCount;
-  }
-
-  /** The text of some bytes, or undefined when they are no valid text. */
-  #decode(start: number, end: number): string | undefined {
-    if (this.#format.encoding === 'utf-8') {
-      const text = this.#buffer.toString('utf8', start, end);
-      return text.includes('\ufffd') && !isUtf8(this.#buffer.subarray(start, end)) ? undefined : text;
-    }
-    const text = this.#buffer.toString('latin1', start, end);
-    return this.#format.encoding === 'latin1'
-      ? text
-      : text.replace(C1, (char) => WINDOWS_1252.charAt(char.charCodeAt(0) - 0x80));
-  }
-}
-
-// The one range in which windows-1252 differs from latin1; its five holes are left as they are.
-const C1 = /[\u0080-\u009f]/g;
-const WINDOWS_1252 =
-  '\u20ac\u0081\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u008d\u017d\u008f' +
-  '\u0090\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u009d\u017e\u0178';
-
-/** The cells of a row whose quotes are known to be in order. */
-function splitCells(text: string, delimiter: string, quote: string): string[] {
-  const cells: string[] = [];
-  let at = 0;
-  for (;;) {
-    if (text.charAt(at) === quote) {
-      let close = text.indexOf(quote, at + 1);
-      while (text.charAt(close + 1) === quote) close = text.indexOf(quote, close + 2);
-      cells.push(text.slice(at + 1, close).replaceAll(quote + quote, quote));
-      at = close + 1;
-      if (at >= text.length) return cells;
-    } else {
-      const next = text.indexOf(delimiter, at);
-      if (next < 0) {
-        cells.push(text.slice(at));
-        return cells;
-      }
-      cells.push(text.slice(at, next));
-      at = next;
-    }
-    at += delimiter.length;
   }
 }
 

@@ -3,7 +3,7 @@
  * calendar cannot hold (microseconds) is carried along as text.
  */
 import { DateTime, type DateTimeOptions } from 'luxon';
-import type { DatetimeConfig } from '../config/transformers.js';
+import type { DatetimeConfig } from '../config/transformer-fields.js';
 import { NorthError } from '../core/error.js';
 import { LocalClock } from './local-time.js';
 import { isTimestamp, isUsualTimestamp } from './timestamp.js';
@@ -61,10 +61,9 @@ function compileInput(config: DatetimeConfig['input'], place: string): (text: st
 }
 
 function readIso(text: string, options: DateTimeOptions, clock: LocalClock): Moment | undefined {
-  const isUsual = isUsualTimestamp(text);
-  if (!isUsual && !isTimestamp(text)) return undefined;
   const decimals = FINE_DECIMALS.exec(text)?.[1] ?? '';
-  if (isUsual) return { ms: Date.parse(text), decimals };
+  if (isUsualTimestamp(text)) return { ms: Date.parse(text), decimals };
+  if (!isTimestamp(text)) return undefined;
   const time = DateTime.fromISO(text, options);
   const ms = ENDS_WITH_OFFSET.test(text) ? time.toMillis() : clock.momentOf(time);
   return ms === undefined ? undefined : { ms, decimals };

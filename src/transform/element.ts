@@ -1,6 +1,6 @@
 /** What the transformers of in-memory content have in common: taking its elements one by one, and naming faults. */
 import type { Content } from '../core/content.js';
-import { NorthError } from '../core/error.js';
+import { errorText, NorthError } from '../core/error.js';
 
 /** So many elements take some milliseconds; then sockets and timers get their turn. */
 const SLICE_COUNT = 5000;
@@ -65,6 +65,8 @@ export function jsonOf(value: unknown): { json: string } | { problem: string } {
     const json: string | undefined = JSON.stringify(value);
     return json === undefined ? { problem: `cannot be written as JSON: it is ${quote(value)}` } : { json };
   } catch (error) {
-    return { problem: `cannot be written as JSON: ${error instanceof Error ? error.message : String(error)}` };
+    // The engine's stack ends with a RangeError; what it says of circles goes over several lines.
+    const reason = error instanceof RangeError ? 'it is nested too deeply' : errorText(error).split('\n')[0];
+    return { problem: `cannot be written as JSON: ${reason}` };
   }
 }

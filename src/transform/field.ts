@@ -1,5 +1,5 @@
 /** Values of the content made into what the configuration asks for, as the text that goes into a payload. */
-import type { DatetimeConfig, FieldType } from '../config/transformers.js';
+import type { DatetimeConfig, FieldType } from '../config/transformer-fields.js';
 import { compileDatetime, isNumericOutput } from './datetime.js';
 import { jsonOf, quote, textProblem } from './element.js';
 
@@ -81,7 +81,7 @@ function toNumber(value: unknown, decimalSeparator: '.' | ','): Converted {
  * not as a binary number. Undefined when the text is no number, or one beyond what receivers can hold.
  */
 function numberLiteral(text: string, decimalSeparator: '.' | ','): string | undefined {
-  const match = NUMBERS[decimalSeparator].exec(text);
+  const match = NUMBERS[decimalSeparator].exec(trimSpaces(text));
   if (match === null) return undefined;
   const [, sign = '', whole = '', decimals = '', exponent = ''] = match;
   if (whole === '' && decimals === '') return undefined;
@@ -91,9 +91,18 @@ function numberLiteral(text: string, decimalSeparator: '.' | ','): string | unde
 }
 
 const NUMBERS = {
-  '.': /^ *([+-]?)(\d*)(?:\.(\d*))?([eE][+-]?\d+)? *$/,
-  ',': /^ *([+-]?)(\d*)(?:,(\d*))?([eE][+-]?\d+)? *$/,
+  '.': /^([+-]?)(\d*)(?:\.(\d*))?([eE][+-]?\d+)?$/,
+  ',': /^([+-]?)(\d*)(?:,(\d*))?([eE][+-]?\d+)?$/,
 };
+
+/** Without the spaces around; a regular expression would need quadratic time for a cell that is full of them. */
+function trimSpaces(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && text.charCodeAt(start) === 0x20) start++;
+  while (end > start && text.charCodeAt(end - 1) === 0x20) end--;
+  return text.slice(start, end);
+}
 
 function toBoolean(value: unknown): Converted {
   if (value === undefined || value === null || value === '') return null;

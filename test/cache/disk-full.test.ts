@@ -19,7 +19,7 @@ test('on a disk that is full, appends are refused, and saves drain the cache and
   assert.equal(end.code, 0, child.output);
   const seen = JSON.parse(child.stdout);
   assert.equal(seen.firstError, 'CACHE_DISK_FULL');
-  assert.ok(seen.accepted > 1000);
+  assert.ok(seen.accepted > 500);
   assert.equal(seen.stored, seen.accepted, 'what was accepted is there, and nothing else');
   assert.deepEqual(seen.mixed, ['CACHE_DISK_FULL', 'saved'], 'the save of a group that fails goes through alone');
   assert.deepEqual(seen.drained, ['saved']);

@@ -21,6 +21,7 @@ const kinds = (requests: Parameters<typeof commitGroup>[1]) =>
 
 // The first sweep, a minute after the start of a service, sees to the reserve.
 execute(store, { kind: 'sweep', atMs: 0 });
+writeFileSync(join(folder, 'other-program'), Buffer.alloc(18 * 1024 * 1024));
 let accepted = 0;
 let firstError: unknown;
 while (firstError === undefined) {
@@ -34,7 +35,7 @@ function takeRest(name: string): void {
   if (bavail > 0) writeFileSync(join(folder, name), Buffer.alloc(bavail * bsize));
 }
 
-takeRest('other-program');
+takeRest('another-program');
 const stored = readAll(store, 'telemetry').length;
 
 const mixed = kinds([append('telemetry', ['x'.repeat(50_000)]), save(store, { telemetry: { firstUnsettled: 1 } })]);

@@ -37,6 +37,8 @@ export class JournalDelivery implements Delivery {
   failure: unknown;
   /** Called before each part is stored; may throw. */
   beforePart: (fileName: string, rowsTaken: number) => void | Promise<void> = () => undefined;
+  /** Called after each part is on the disk. */
+  afterPart: () => void = () => undefined;
   partRows: number;
   readonly sources = new Set<Source>();
   readonly #path: string;
@@ -88,6 +90,7 @@ export class JournalDelivery implements Delivery {
       }
       const { positionSource } = options;
       this.#append({ positionSource, progress: encodeFileProgress(progress), elements: valid });
+      this.afterPart();
       options.onProgress?.(progress);
     };
     const rejected: FileReceipt['rejected'][number][] = [];

@@ -209,8 +209,9 @@ async function configuration(options: MosquittoOptions, folder: string, ports: P
     'log_dest stderr',
     ...(options.verbose ? ['log_type all'] : ['error', 'warning', 'notice', 'information'].map((t) => `log_type ${t}`)),
     `allow_anonymous ${options.allowAnonymous ?? passwords === undefined}`,
-    // A slow subscriber of a test loses nothing; the default drops what is beyond 1000.
-    'max_queued_messages 0',
+    // A slow subscriber of a test loses nothing; the default drops what is beyond 1000. Without any limit (0), Mosquitto
+    // 2.0 takes its own answer to a message that it refuses for one too many and closes the connection.
+    'max_queued_messages 100000000',
     ...(options.persistence ? ['persistence true', `persistence_location ${folder}/`] : []),
     ...setting('max_inflight_messages', maxInflight),
     ...setting('max_packet_size', maxPacketSize),

@@ -260,7 +260,7 @@ export class World {
         const roll = new Random(hashOf(keyIn(Buffer.from(publish.payload))) ^ attempt).next();
         return roll < refusalShare ? (attempt === 1 ? 0x97 : 0x80) : 0;
       },
-      closesOn: (publish) => poison.length > 0 && poison.includes(keyIn(Buffer.from(publish.payload))),
+      closesOn: (publish) => publish.qos > 0 && poison.includes(keyIn(Buffer.from(publish.payload))),
       ignores: (publish) => ignored.length > 0 && ignored.includes(keyIn(Buffer.from(publish.payload))),
     };
   }

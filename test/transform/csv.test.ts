@@ -187,6 +187,17 @@ describe('CSV: payloads', () => {
     assert.deepEqual([sink.quarantined[0]!.payload, sink.quarantined[0]!.draft.topic], ['x,abc', 'x']);
   });
 
+  it('a cell that is full of spaces or digits is judged in time that grows with its size', async () => {
+    const size = 1024 * 1024 - 10;
+    for (const valueType of ['number', 'boolean', 'datetime'] as const) {
+      const options: Options = { topic: 'x', payloadType: 'column', valueColumn: 0, valueType };
+      for (const unit of [' ', '0', '1', '.', 'T', '-', '2026-', ',1234']) {
+        const sink = await transform({ ...options, delimiter: ';' }, `v\n${unit.repeat(size / unit.length)}x\n`);
+        assert.equal(sink.quarantined.length, 1, unit);
+      }
+    }
+  });
+
   it('a decimal comma is read where it is configured, and a point then is none', async () => {
     const options: Options = { topic: 'x', delimiter: ';', payloadType: 'column', valueColumn: 0, valueType: 'number' };
     const sink = await transform({ ...options, decimalSeparator: ',' }, 'n\n1,50\n1.50\n');

@@ -16,6 +16,18 @@ function accepted(element: unknown) {
   return sink.pushed[0]!;
 }
 
+function nested(depth: number): unknown {
+  let value: unknown = 1;
+  for (let level = 0; level < depth; level++) value = [value];
+  return value;
+}
+
+function circular(): unknown {
+  const value: Record<string, unknown> = {};
+  value.self = value;
+  return value;
+}
+
 describe('messages', () => {
   it('a text payload is sent bare, any other JSON as JSON, and base64 as its bytes', () => {
     const sink = transform(
@@ -93,6 +105,12 @@ describe('messages', () => {
     ['without payload', { topic: 'a' }, /payload or payloadBase64 is missing/],
     ['with two payloads', { topic: 'a', payload: 1, payloadBase64: '' }, /both given/],
     ['with half a surrogate pair', { topic: 'a', payload: 'x\ud83d' }, /payload has half of a surrogate pair/],
+    [
+      'nested too deeply',
+      { topic: 'a', payload: nested(100_000) },
+      /payload cannot be written as JSON: it is nested too deeply\.$/,
+    ],
+    ['that contains itself', { topic: 'a', payload: circular() }, /Converting circular structure to JSON\.$/],
     ['with a slip in a key', { topic: 'a', paylaod: 1 }, /no key "paylaod"; perhaps "payload" is meant/],
     ['with an unknown key', { topic: 'a', payload: 1, colour: 1 }, /no key "colour"\.$/],
     ['with QoS 3', { topic: 'a', payload: 1, qos: 3 }, /qos is 0, 1 or 2, not 3/],

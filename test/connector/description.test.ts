@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Grant } from '../../src/connector/connector.js';
+import { describeState, guaranteeText } from '../../src/connector/description.js';
+import { NorthError } from '../../src/core/error.js';
+import { eventually } from '../kit/deadline.js';
+import { ManualClock } from '../kit/manual-clock.js';
+import { startMosquitto } from '../kit/mosquitto.js';
+import { freePort } from '../kit/ports.js';
+import { startScriptedBroker } from '../kit/scripted-broker.js';
+import { openSubject } from './subject.js';
+
+const GRANT: Grant = {
+  broker: 'mqtt://b:1883',
+  protocolVersion: 5,
+  sessionPresent: true,
+  clientId: 'c',
+  maximumQos: 2,
+  receiveMaximum: 20,
+  maximumPacketSizeBytes: undefined,
+  retainAvailable: true,
+  topicAliasMaximum: 0,
+  keepaliveSeconds: 60,
+  sessionExpirySeconds: 3600,
+};
+
+test('the guarantee is what settings and grant make together', () => {
+  assert.equal(guaranteeText(0, false, GRANT, false), 'at most once');
+  assert.equal(guaranteeText(1, true, GRANT, false), 'at least once');
+  assert.equal(guaranteeText(2, true, GRANT, false), 'exactly once');
+  assert.match(guaranteeText(2, false, GRANT, false), /while connected: the session is not persistent/);
+  assert.match(guaranteeText(2, true, { ...GRANT, sessionExpirySeconds: 0 }, false), /this broker keeps no session/);
+  assert.match(guaranteeText(2, true, { ...GRANT, maximumQos: 1 }, false), /^at least once: this broker grants QoS 1$/);
+  assert.match(guaranteeText(2, true, { ...GRANT, maximumQos: 0 }, false), /^at most once: this broker grants QoS 0$/);
+  assert.match(guaranteeText(2, true, GRANT, true), /^at least once/);
+});
+
+test('attempts are counted as people do', () => {
+  const error = new NorthError('BROKER_REFUSED', 'refused.');
+  const said = (failures: number) =>
+    describeState(
+      { name: 'waiting', broker: 'b', error, nextAtMs: 0 },
+      { guarantee: undefined, failures, nextInMs: 4600 },
+    );
+  assert.equal(said(0), 'reconnecting to b in 5 s: refused.');
+  assert.equal(said(1), 'reconnecting to b in 5 s, second attempt: refused.');
+  assert.equal(said(2), 'reconnecting to b in 5 s, third attempt: refused.');
+  const ordinals: [number, string][] = [
+    [11, '11th'],
+    [12, '12th'],
+    [13, '13th'],
+    [20, '20th'],
+    [21, '21st'],
+    [22, '22nd'],
+    [23, '23rd'],
+    [24, '24th'],
+    [101, '101st'],
+    [111, '111th'],
+    [112, '112th'],
+    [1003, '1003rd'],
+  ];
+  for (const [attempt, ordinal] of ordinals)
+    assert.ok(said(attempt - 1).includes(`, ${ordinal} attempt:`), said(attempt - 1));
+});
+
+test('a connector that is online says with whom and with which guarantee', async (t) => {
+  const broker = await startMosquitto();
+  t.after(() => broker.stop());
+  for (const [qos, guarantee] of [
+    [0, 'at most once'],
+    [1, 'at least once'],
+    [2, 'exactly once'],
+  ] as const) {
+    const subject = await openSubject(t, { url: broker.url, qos });
+    assert.equal((await subject.untilOnline()).description, `online with ${broker.url}, ${guarantee}`);
+    await subject.close();
+    assert.deepEqual(subject.states.at(-1), 'stopped');
+  }
+});
+
+test('a connector that reconnects says when, how often it has tried, and why', async (t) => {
+  const url = `mqtt://127.0.0.1:${await freePort()}`;
+  const clock = new ManualClock();
+  const subject = await openSubject(t, { url, reconnectPeriod: '10 s' }, { clock });
+  const said: string[] = [];
+  subject.connector.on('state', ({ description }) => said.push(description));
+  const place = url.slice('mqtt://'.length);
+  for (const attempt of ['second', 'third', 'fourth']) {
+    const status = await subject.until(({ state }) => state === 'waiting', 'it to wait');
+    assert.equal(
+      status.description,
+      `reconnecting to ${url} in 10 s, ${attempt} attempt: ${place} refused the connection.`,
+    );
+    assert.equal(status.lastError?.code, 'BROKER_REFUSED');
+    clock.advance(4000);
+    assert.match((await subject.status()).description, /in 6 s/);
+    clock.advance(6000);
+    assert.ok(said.includes(`dialing ${url}, ${attempt} attempt`), said.join(' | '));
+  }
+});
+
+test('a broker that takes QoS 2 as QoS 1 is shown as at least once', async (t) => {
+  const broker = await startScriptedBroker({
+    onPacket: (packet, peer) => {
+      if (packet.cmd !== 'publish' || packet.messageId === undefined) return 'default';
+      peer.send({ cmd: 'puback', messageId: packet.messageId });
+      return undefined;
+    },
+  });
+  t.after(() => broker.close());
+  const subject = await openSubject(t, { url: broker.url, qos: 2 });
+  assert.match((await subject.untilOnline()).description, /exactly once$/);
+  await subject.send('x');
+  const status = await subject.untilEmpty();
+  assert.match(status.description, /at least once/);
+  assert.match(status.warnings.join(), /QoS 2 as QoS 1/);
+});
+
+test('each state has its words', async (t) => {
+  const broker = await startScriptedBroker({ connack: null });
+  t.after(() => broker.close());
+  const subject = await openSubject(t, { url: broker.url });
+  await eventually(() => subject.states.at(-1) === 'handshaking', 'the handshake');
+  assert.equal((await subject.status()).description, `connected to ${broker.url}, waiting for its answer`);
+  await subject.connector.stop(1000);
+  assert.equal((await subject.status()).description, 'stopped');
+});

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Stage } from './stage.js';
+
+const KEPT = { sessionPresent: true };
+
+test('an acknowledgement that is overdue ends the connection, and nothing is sent again before the next one', () => {
+  const stage = new Stage({ ackTimeoutMs: 10_000 });
+  stage.online();
+  stage.accept('telemetry', 2);
+  stage.sent();
+  stage.pass(5000);
+  stage.acknowledge('puback', ['t0']);
+  stage.pass(4999);
+  assert.equal(stage.session.state, 'online');
+  stage.pass(1);
+  assert.equal(stage.session.state, 'offline');
+  assert.equal(stage.endCode(), 'ACK_OVERDUE');
+  assert.deepEqual(stage.sent(), []);
+  stage.online(KEPT);
+  assert.deepEqual(stage.sentWords(), ['PUBLISH t1 dup']);
+});
+
+test('a PUBCOMP that is overdue ends the connection, too', () => {
+  const stage = new Stage({ ackTimeoutMs: 10_000 });
+  stage.online();
+  stage.accept('telemetry', 1, { qos: 2 });
+  stage.pass(9000);
+  stage.acknowledge('pubrec', ['t0']);
+  stage.pass(9999);
+  assert.equal(stage.session.state, 'online');
+  stage.pass(1);
+  assert.equal(stage.endCode(), 'ACK_OVERDUE');
+});
+
+test('a PUBREC that is not stored yet is not overdue, however long our disk takes', () => {
+  const stage = new Stage({ ackTimeoutMs: 10_000 });
+  stage.online();
+  stage.accept('telemetry', 1, { qos: 2 });
+  stage.isHoldingSaves = true;
+  stage.acknowledge('pubrec', ['t0']);
+  stage.pass(60_000);
+  assert.equal(stage.session.state, 'online');
+});
+
+test('a message in flight is overdue although an earlier one is just being tried again', () => {
+  const stage = new Stage({ ackTimeoutMs: 10_000, inflightMax: 3 });
+  stage.online();
+  stage.accept('telemetry', 6);
+  stage.acknowledge('puback', ['t0'], 0x80);
+  // The window is full of t1 to t3 when t0 is due again, so that the walk through the lane stands before them.
+  stage.pass(9999);
+  assert.equal(stage.session.state, 'online');
+  stage.pass(1);
+  assert.equal(stage.endCode(), 'ACK_OVERDUE');
+});
+
+test('a socket that takes no more bytes ends the connection, and one that takes them again does not', () => {
+  const stage = new Stage({ ackTimeoutMs: 10_000 });
+  stage.online();
+  stage.isWritable = false;
+  stage.accept('telemetry', 1, { qos: 0 });
+  stage.accept('telemetry', 1, { qos: 0 });
+  assert.equal(stage.publishedKeys().length, 1, 'nothing is written into a full socket');
+  stage.pass(6000);
+  stage.isWritable = true;
+  stage.session.drained(stage.nowMs, stage.wallMs);
+  stage.flush();
+  assert.deepEqual(stage.publishedKeys(), ['t1']);
+  stage.pass(60_000);
+  assert.equal(stage.session.state, 'online');
+  stage.isWritable = false;
+  stage.accept('telemetry', 1, { qos: 0 });
+  stage.pass(9999);
+  assert.equal(stage.session.state, 'online');
+  stage.pass(1);
+  assert.equal(stage.endCode(), 'ACK_OVERDUE');
+});
+
+test('a silent connection is pinged before the keep-alive ends, and given up when no answer comes', () => {
+  const stage = new Stage({ keepaliveSeconds: 20 });
+  stage.online();
+  stage.pass(14_999);
+  assert.deepEqual(stage.sentWords(), []);
+  stage.pass(1);
+  assert.deepEqual(stage.sentWords(), ['PINGREQ']);
+  stage.answer({ cmd: 'pingresp' });
+  stage.pass(15_000);
+  assert.deepEqual(stage.sentWords(), ['PINGREQ']);
+  stage.pass(9999);
+  assert.equal(stage.session.state, 'online');
+  stage.pass(1);
+  assert.equal(stage.endCode(), 'KEEPALIVE_TIMEOUT');
+});
+
+test('what we write does not replace a ping when the broker is silent, as on a half-open connection', () => {
+  const stage = new Stage({ keepaliveSeconds: 20 });
+  stage.online();
+  for (let i = 0; i < 15; i++) {
+    stage.pass(1000);
+    stage.accept('telemetry', 1, { qos: 0 });
+  }
+  assert.ok(stage.sentWords().includes('PINGREQ'));
+});
+
+test("the broker's own keep-alive replaces ours, and zero switches it off", () => {
+  const stage = new Stage({ keepaliveSeconds: 20 });
+  stage.online({ properties: { serverKeepAlive: 100 } });
+  stage.pass(74_000);
+  assert.deepEqual(stage.sentWords(), []);
+  stage.pass(1000);
+  assert.deepEqual(stage.sentWords(), ['PINGREQ']);
+  stage.lose();
+  stage.online({ ...KEPT, properties: { serverKeepAlive: 0 } });
+  stage.pass(3_600_000);
+  assert.deepEqual(stage.sentWords(), []);
+  assert.equal(stage.wakeMs, undefined);
+});
+
+test('a session with nothing to do asks for nothing but its ping', () => {
+  const stage = new Stage({ keepaliveSeconds: 20 });
+  stage.online();
+  stage.accept('telemetry', 5, { qos: 2 });
+  stage.acknowledge('pubrec', ['t0', 't1', 't2', 't3', 't4']);
+  stage.acknowledge('pubcomp', ['t0', 't1', 't2', 't3', 't4']);
+  stage.pass(1000);
+  assert.equal(stage.session.hasUnsaved, false);
+  assert.equal(stage.wakeMs, 16_000);
+  stage.lose();
+  assert.equal(stage.session.hasUnsaved, false);
+  assert.equal(stage.wakeMs, undefined);
+});
