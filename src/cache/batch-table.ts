@@ -1,6 +1,7 @@
 /** The rows that hold the messages. A row is a run of one lane without gaps, at most about `BATCH_SIZE_MAX_BYTES` long. */
 import { crc32 } from 'node:zlib';
 import type Database from 'better-sqlite3';
+import { NorthError } from '../core/error.js';
 import type { LaneIndex } from '../core/lane.js';
 import { placeKey } from '../core/record.js';
 import { laneEnd, laneStart } from './lane-table.js';
@@ -108,12 +109,16 @@ export class BatchTable {
 
   /** The row with the highest first offset at or below `offset`. */
   floor(index: LaneIndex, offset: number): BatchPlace | undefined {
-    return place(this.#floor.get(placeKey(index, offset), laneStart(index)));
+    const row = place(this.#floor.get(placeKey(index, offset), laneStart(index)));
+    if (row !== undefined && row.offset > offset) throw treeError();
+    return row;
   }
 
   /** The row with the lowest first offset at or above `offset`. */
   ceiling(index: LaneIndex, offset: number): BatchPlace | undefined {
-    return place(this.#ceiling.get(placeKey(index, offset), laneEnd(index)));
+    const row = place(this.#ceiling.get(placeKey(index, offset), laneEnd(index)));
+    if (row !== undefined && row.offset < offset) throw treeError();
+    return row;
   }
 
   /** The row that holds `offset`, or undefined. */
@@ -188,6 +193,11 @@ export function columnsChecksum(
 
 export function isIntact(row: BatchRow): boolean {
   return row.checksum === batchChecksum(row.key, row.count, row.startBytes, row.acceptedAtMs, row.data);
+}
+
+/** SQLite trusts the order of the keys; where it gives a row that was not asked for, they are damaged. */
+function treeError(): NorthError {
+  return new NorthError('CACHE_DAMAGED', 'the keys of the batches are out of order');
 }
 
 /** The value of a column that should be a whole number; 0 when damage made something else of it. */

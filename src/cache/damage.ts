@@ -24,8 +24,11 @@ export function isolateDamage(tables: Tables, row: BatchRow, atMs: number): stri
     return `A batch of the lane ${laneAt(laneOf(key))} had a damaged column, which was restored; all its messages are there.`;
   }
   const lost = new Isolation(tables, row, atMs).run();
-  const what = lost.length === 0 ? 'all its waiting messages could be read' : `${lost.join(', ')} could not be read`;
-  return `A batch of the lane ${laneAt(laneOf(row.key))} was damaged: ${what}${lost.length === 0 ? '' : ' and are in quarantine'}.`;
+  const what =
+    lost.length === 0
+      ? 'all its waiting messages could be read'
+      : `what could not be read is in quarantine: ${lost.join(', ')}`;
+  return `A batch of the lane ${laneAt(laneOf(row.key))} was damaged; ${what}.`;
 }
 
 function isFree(tables: Tables, { key, count }: { key: number; count: number }): boolean {
@@ -109,7 +112,7 @@ class Isolation {
     holes.add(index, from, to, bytes.length);
     const unsettledFrom = Math.max(from, firstUnsettled);
     if (to <= unsettledFrom || countCovered(unsettledFrom, to, settled) === to - unsettledFrom) return;
-    this.#quarantine(from, to - from, bytes, acceptedAtMs);
+    this.#quarantine(unsettledFrom, to - unsettledFrom, bytes, acceptedAtMs);
   }
 
   #quarantine(offset: number | undefined, count: number, bytes: Uint8Array, acceptedAtMs: number): void {

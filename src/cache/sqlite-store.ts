@@ -12,7 +12,7 @@
  *   rebuilt from what it can (salvage.ts). Both are reported, and nothing is deleted.
  */
 import { join } from 'node:path';
-import { NorthError, systemCode } from '../core/error.js';
+import { errorText, NorthError, systemCode } from '../core/error.js';
 import type { Lane } from '../core/lane.js';
 import { appendMessages } from './append.js';
 import { batchChecksum, NO_ROOM } from './batch-table.js';
@@ -107,12 +107,14 @@ function openTables(folder: string): Tables {
     return new Tables(db);
   } catch (error) {
     db.close();
-    throw error;
+    // The statements are right, so that a table or column that they do not find is one that the file has lost.
+    if (systemCode(error) !== 'SQLITE_ERROR') throw error;
+    throw new NorthError('CACHE_DAMAGED', errorText(error), { cause: error });
   }
 }
 
 function damageText(error: unknown): string {
-  return `cache.db is damaged: ${error instanceof Error ? error.message : String(error)}.`;
+  return `cache.db is damaged: ${errorText(error)}.`;
 }
 
 export class SqliteStore implements Store {
@@ -287,12 +289,17 @@ export class SqliteStore implements Store {
     const forced = batches.length === 0 ? first.key : undefined;
     const rows = this.#tables.batches.read(first.key, first.startBytes + sizeBytesMax, forced);
     let end = first.offset;
+    let isFirst = true;
     for (const [key, count, startBytes, acceptedAtMs, checksum, data] of rows) {
       if (data === NO_ROOM) return undefined;
       if (!Buffer.isBuffer(data) || checksum !== batchChecksum(key, count, startBytes, acceptedAtMs, data)) return key;
       const firstOffset = key - start;
-      // Looked into when it comes first, because nothing else may be asked of the database while rows are coming.
-      if (firstOffset !== end) return undefined;
+      if (firstOffset !== end) {
+        if (isFirst) throw new NorthError('CACHE_DAMAGED', 'the keys of the batches are out of order');
+        // Looked into by the next read, because nothing else may be asked of the database while rows are coming.
+        return undefined;
+      }
+      isFirst = false;
       batches.push({ lane, firstOffset, count, acceptedAtMs, data });
       end = firstOffset + count;
     }

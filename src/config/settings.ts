@@ -171,9 +171,7 @@ const settingsShape = z.strictObject({
   userProperties: userPropertiesSchema
     .prefault({})
     .describe('MQTT 5 user properties of every message: name and text, or name and a list of texts.'),
-  topicPrefix: topicText()
-    .default('')
-    .describe('Put in front of every topic exactly as it is, so mind the last slash.'),
+  topicPrefix: topicText().default('').describe('Put in front of every topic, with exactly one slash between the two.'),
   messageIdProperty: mqttText().min(1).exactOptional().meta({
     description: 'Name of the MQTT 5 user property that carries the stable id of each message.',
     'x-default': 'none: no such property',

@@ -78,9 +78,6 @@ function meaningWarnings(settings: ConnectionSettings): Finding[] {
   if (settings.keepalive === 0) {
     doubt('keepalive', 'is 0: a line that dies silently is noticed late', 'Some brokers refuse it; 60 s is usual.');
   }
-  if (settings.topicPrefix !== '' && !settings.topicPrefix.endsWith('/')) {
-    doubt('topicPrefix', 'does not end with a slash, so it runs into the topic', 'Add "/" if it is to be a level.');
-  }
   if (settings.keyPassphrase !== undefined && settings.authentication.type !== 'cert') {
     const message = 'needs authentication.type cert';
     findings.push(warning('SETTING_WITHOUT_EFFECT', ['keyPassphrase'], message));

@@ -54,6 +54,7 @@ export class Acceptance {
       accepted: collector.batches.count + collector.quarantined.length,
       quarantined: collector.quarantined.length,
       rejected: collector.rejections,
+      ...(collector.ignoredCount === 0 ? {} : { ignored: collector.ignoredCount }),
     };
     // An empty list is accepted as it is: there is nothing to store, and nothing that a key would have to remember.
     if (isEmpty(collector) && options.position === undefined) return receipt;

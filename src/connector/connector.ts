@@ -34,6 +34,8 @@ export interface Receipt {
   /** Of the accepted, those that went to quarantine, because they have no mapping for example. */
   quarantined: number;
   rejected: readonly Rejection[];
+  /** Elements that the configuration says to drop (`ignore`); left out when there are none. */
+  ignored?: number;
 }
 
 /** What the broker granted in its CONNACK, with the defaults of the specification filled in. */

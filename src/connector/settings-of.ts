@@ -5,6 +5,7 @@ import type { CachingConfig } from '../config/caching.js';
 import type { ConnectorConfig } from '../config/connector.js';
 import type { ConnectionSettings } from '../config/settings.js';
 import { brokerUrls } from '../config/settings.js';
+import { joinTopic } from '../core/topic.js';
 import type { SessionOptions } from '../session/session.js';
 import type { MessageDefaults } from '../transform/collector.js';
 import type { TransportOptions } from '../transport/transport.js';
@@ -51,7 +52,7 @@ export function willOf(settings: ConnectionSettings): Will | undefined {
   const will = settings.will;
   if (will === undefined) return undefined;
   return {
-    topic: settings.topicPrefix + will.topic,
+    topic: joinTopic(settings.topicPrefix, will.topic),
     payload: Buffer.from(will.payload),
     qos: will.qos,
     retain: will.retain,

@@ -88,7 +88,6 @@ const KINDS: readonly [name: string, lines: string, warnings: readonly string[]]
     [`5 SETTING_DOUBTFUL ${P}.sessionExpiryInterval`],
   ],
   ['no keep-alive', 'url: mqtt://127.0.0.1\nkeepalive: 0', [`5 SETTING_DOUBTFUL ${P}.keepalive`]],
-  ['a prefix without a slash', 'url: mqtt://127.0.0.1\ntopicPrefix: plant', [`5 SETTING_DOUBTFUL ${P}.topicPrefix`]],
   [
     'what MQTT 3.1.1 does not have',
     'url: mqtt://127.0.0.1\nprotocolVersion: 3.1.1\nuserProperties: { a: b }\nmessageIdProperty: id\nwill: { topic: a, delay: 1 }',

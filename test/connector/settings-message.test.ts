@@ -89,7 +89,7 @@ test('retained messages of connector or message are kept by the broker, others a
   }
 });
 
-test('the topic prefix stands in front of every topic exactly as it is', async (t) => {
+test('the topic prefix stands in front of every topic, with one slash between', async (t) => {
   const { url, subscriber } = await startWatched(t);
   const subject = await openSubject(t, { url, topicPrefix: 'site-7/line/' });
   await subject.send({ topic: 'press/speed', payload: '1' });

@@ -86,6 +86,9 @@ export class ModelLink {
     const end = this.#ends[side];
     this.#ends[side] = undefined;
     const { timeline } = this.#options;
+    // What is stalled does not arrive after the connection is closed: a later connection would otherwise be overtaken by
+    // an earlier one, which no broker can tell from a client that connects anew.
+    if (this.isStalled) this.cut();
     timeline.after(Math.max(direction.lastArrivalMs - timeline.nowMs, 0), () => this.#deliver(() => this.#finish()));
     // The one who ends it is told, too, but never from inside of its own call.
     timeline.after(0, () => end?.closed());
@@ -96,7 +99,7 @@ export class ModelLink {
     const direction = this.#directions[side === 'client' ? 'broker' : 'client'];
     this.#ends[side] = undefined;
     direction.budget = Math.min(direction.budget, direction.arrivedSizeBytes + arrivingSizeBytes);
-    if (arrivingSizeBytes === 0 || direction.underWaySizeBytes === 0) this.cut();
+    if (arrivingSizeBytes === 0 || this.isStalled || direction.underWaySizeBytes === 0) this.cut();
     else {
       const { timeline } = this.#options;
       timeline.after(Math.max(direction.lastArrivalMs - timeline.nowMs, 0), () => this.#deliver(() => this.cut()));
