@@ -35,6 +35,11 @@ writeFileSync(
 const service = spawn(process.execPath, [join(import.meta.dirname, '../src/cli/main.js'), 'run', '-c', file], {
   stdio: ['ignore', 'ignore', 'pipe'],
 });
+// A run that takes too long is ended from outside; its service must not outlive it.
+process.once('SIGTERM', () => {
+  service.kill('SIGKILL');
+  process.exit(1);
+});
 const url = await new Promise<string>((resolve, reject) => {
   let text = '';
   service.stderr.on('data', (chunk: Buffer) => {

@@ -10,7 +10,7 @@ import { type LaneRow, type LaneState, laneStart, readLane } from './lane-table.
 import { PageFile } from './page-file.js';
 import { type FoundRow, findRows, type RowShape, type Value } from './page-rows.js';
 import { readSession, type SessionRow, type StoredSession } from './session-table.js';
-import { isDamage } from './store-error.js';
+import { unlessDamaged } from './store-error.js';
 import { readableRows } from './tree-reader.js';
 
 const SHAPES = {
@@ -109,18 +109,6 @@ export class DamagedSource {
   /** Batches that stand in some page, settled ones of an earlier time among them. */
   *batchesInPages(): Generator<BatchRow> {
     for (const found of findRows(this.#pages, SHAPES.batch)) yield toBatchRow(found);
-  }
-}
-
-/** The result, or undefined where the damage is. */
-function unlessDamaged<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    // A table that is gone is an SQLITE_ERROR, as is every statement on a schema that cannot be parsed. A text that is
-    // damaged is no JSON any more.
-    if (isDamage(error) || error instanceof Database.SqliteError || error instanceof SyntaxError) return undefined;
-    throw error;
   }
 }
 

@@ -7,7 +7,7 @@
 import { NorthError } from '../core/error.js';
 import { LANES, type Lane, laneAt, laneIndex } from '../core/lane.js';
 import { messageId } from '../core/message.js';
-import { placeOfKey, readRecord } from '../core/record.js';
+import { placeOfKey, readRecord, recordSizeAt, topicAt } from '../core/record.js';
 import type { BatchRow } from './batch-table.js';
 import { readableFragments } from './fragments.js';
 import type { LaneState } from './lane-table.js';
@@ -17,8 +17,8 @@ import type { ListPage, ListQuery, StoredMessage, StoreLimits } from './store.js
 import type { Tables } from './tables.js';
 import { TopicPattern } from './topic-pattern.js';
 
-const LOOKED_AT_MAX_BYTES = 4 * 1024 * 1024;
-const LOOKED_AT_MAX_ROWS = 10_000;
+const LOOKED_AT_MAX_BYTES = 2 * 1024 * 1024;
+const LOOKED_AT_MAX_ROWS = 2000;
 const LIMIT_MAX = 10_000;
 
 export function listMessages(tables: Tables, limits: StoreLimits, query: ListQuery): ListPage {
@@ -51,7 +51,7 @@ class Page {
       id = row.id;
       this.#look(row.record.length);
       const lane = laneAt(row.lane);
-      if ((this.#query.lane === undefined || this.#query.lane === lane) && this.#fits(row.record)) {
+      if ((this.#query.lane === undefined || this.#query.lane === lane) && this.#fitsQuarantined(row.record)) {
         this.#messages.push(quarantined(this.#tables.cacheId, lane, row));
       }
       if (this.#isFull) return this.#end(String(id));
@@ -120,7 +120,7 @@ class Page {
       for (let offset = Math.max(from, first); offset < last; offset++) {
         walker.seek(offset - first);
         if (!isListed(offset) || holes.some((hole) => hole.from <= offset && offset < hole.to)) continue;
-        if (!this.#fits(walker.record)) continue;
+        if (this.#pattern !== undefined && !this.#pattern.matches(topicAt(walker.data, walker.at))) continue;
         this.#messages.push(this.#stored(state.lane, offset, row.acceptedAtMs, settledAtMs, walker.record));
         if (this.#isFull) return offset + 1;
       }
@@ -151,10 +151,10 @@ class Page {
     };
   }
 
-  #fits(record: Uint8Array): boolean {
+  /** What is in quarantine may be no record. */
+  #fitsQuarantined(record: Uint8Array): boolean {
     if (this.#pattern === undefined) return true;
-    const view = readRecord(record, 0);
-    return view !== undefined && this.#pattern.matches(view.topic);
+    return recordSizeAt(record, 0) !== undefined && this.#pattern.matches(topicAt(record, 0));
   }
 
   #look(sizeBytes: number): void {

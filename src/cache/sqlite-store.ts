@@ -12,16 +12,17 @@
  *   rebuilt from what it can (salvage.ts). Both are reported, and nothing is deleted.
  */
 import { join } from 'node:path';
-import { errorText, NorthError, systemCode } from '../core/error.js';
+import { NorthError, systemCode } from '../core/error.js';
 import type { Lane } from '../core/lane.js';
 import { appendMessages } from './append.js';
 import { batchChecksum, NO_ROOM } from './batch-table.js';
 import { BatchWriter } from './batch-writer.js';
-import { cachePath, inspectFile, openFile, prepareFile } from './cache-file.js';
+import { cachePath } from './cache-file.js';
 import { describeOffsets, isolateDamage } from './damage.js';
 import { countCovered } from './hole-table.js';
 import { type LaneState, laneStart } from './lane-table.js';
 import { listMessages } from './listing.js';
+import { damageText, openOrSalvage, openTables } from './open-tables.js';
 import { removeQuarantined, retryQuarantined } from './quarantine-work.js';
 import { ReserveFile } from './reserve-file.js';
 import { isSweepDue, sweep } from './retention.js';
@@ -45,7 +46,7 @@ import type {
   SweptReply,
 } from './store.js';
 import { isDamage, isDiskFull, storeError } from './store-error.js';
-import { Tables } from './tables.js';
+import type { Tables } from './tables.js';
 
 export interface SqliteStoreOptions {
   /** The connector's own folder; it is made when it is missing. */
@@ -87,34 +88,8 @@ export function openSqliteStore(options: SqliteStoreOptions): SqliteStore {
 
 function openStore({ folder, limits, wallMs = Date.now }: SqliteStoreOptions, reserve: ReserveFile): SqliteStore {
   const findings: CacheFinding[] = [];
-  const state = inspectFile(folder, findings, wallMs());
-  if (state === 'damaged') findings.push(...salvageFile(folder, wallMs(), 'cache.db cannot be read.'));
-  let tables: Tables;
-  try {
-    tables = openTables(folder);
-  } catch (error) {
-    if (!isDamage(error) || state !== 'ready') throw error;
-    findings.push(...salvageFile(folder, wallMs(), damageText(error)));
-    tables = openTables(folder);
-  }
+  const tables = openOrSalvage(folder, wallMs(), findings);
   return new SqliteStore(tables, folder, limits, wallMs, reserve, findings);
-}
-
-function openTables(folder: string): Tables {
-  const db = openFile(cachePath(folder));
-  try {
-    prepareFile(db);
-    return new Tables(db);
-  } catch (error) {
-    db.close();
-    // The statements are right, so that a table or column that they do not find is one that the file has lost.
-    if (systemCode(error) !== 'SQLITE_ERROR') throw error;
-    throw new NorthError('CACHE_DAMAGED', errorText(error), { cause: error });
-  }
-}
-
-function damageText(error: unknown): string {
-  return `cache.db is damaged: ${errorText(error)}.`;
 }
 
 export class SqliteStore implements Store {

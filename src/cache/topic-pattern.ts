@@ -7,9 +7,10 @@ export class TopicPattern {
   }
 
   matches(topic: Uint8Array): boolean {
-    const bytes = Buffer.from(topic.buffer, topic.byteOffset, topic.length);
     const parts = this.#parts;
     const first = parts[0]!;
+    if (parts.length === 1 && topic.length !== first.length) return false;
+    const bytes = Buffer.isBuffer(topic) ? topic : Buffer.from(topic.buffer, topic.byteOffset, topic.length);
     if (parts.length === 1) return bytes.equals(first);
     const last = parts[parts.length - 1]!;
     const end = bytes.length - last.length;

@@ -2,7 +2,7 @@
 import type Database from 'better-sqlite3';
 import { type BatchRow, laneOf, wholeNumber } from './batch-table.js';
 import { laneEnd, laneStart } from './lane-table.js';
-import { isDamage } from './store-error.js';
+import { unlessDamaged } from './store-error.js';
 
 type Columns = [
   key: number,
@@ -21,15 +21,17 @@ const END = laneEnd(2);
  * too. Rows without data or checksums are left out.
  */
 export function* readableRows(db: Database.Database): Generator<BatchRow> {
-  const select = readable(() => db.prepare<[number], Columns>('SELECT * FROM batch WHERE key >= ? ORDER BY key').raw());
+  const select = unlessDamaged(() =>
+    db.prepare<[number], Columns>('SELECT * FROM batch WHERE key >= ? ORDER BY key').raw(),
+  );
   if (select === undefined) return;
   let at: number | undefined = 0;
   while (at !== undefined) {
     let last = at - 1;
     const rows = select.iterate(at);
-    let next = readable(() => rows.next());
+    let next = unlessDamaged(() => rows.next());
     let isOrdered = true;
-    for (; isOrdered && next !== undefined && next.done !== true; next = readable(() => rows.next())) {
+    for (; isOrdered && next !== undefined && next.done !== true; next = unlessDamaged(() => rows.next())) {
       const row = toRow(next.value);
       isOrdered = next.value[0] > last;
       last = Math.max(last, next.value[0]);
@@ -38,17 +40,7 @@ export function* readableRows(db: Database.Database): Generator<BatchRow> {
     if (next?.done === true) return;
     // Keys that do not ascend are damage, too: a tree that leads back into itself would never end.
     if (!isOrdered) rows.return?.();
-    at = nextReadable(last + 1, END, (start) => readable(() => select.get(start) ?? true) !== undefined);
-  }
-}
-
-/** The result, or undefined where the damage is. */
-function readable<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (isDamage(error)) return undefined;
-    throw error;
+    at = nextReadable(last + 1, END, (start) => unlessDamaged(() => select.get(start) ?? true) !== undefined);
   }
 }
 

@@ -193,6 +193,12 @@ export function readRecord(batch: Uint8Array, at: number): RecordView | undefine
   };
 }
 
+/** A view of the topic of the record at `at`, where `recordSizeAt` has found one. */
+export function topicAt(batch: Uint8Array, at: number): Uint8Array {
+  const start = at + RECORD_HEADER_SIZE_BYTES + ((batch[at + 4]! & FLAG_ORIGIN) === 0 ? 0 : ORIGIN_SIZE_BYTES);
+  return batch.subarray(start, start + ((batch[at + 6]! << 8) | batch[at + 7]!));
+}
+
 /** The same record with an origin, so that it keeps its message id under a new offset. */
 export function withOrigin(record: Uint8Array, originKey: number): Uint8Array {
   if ((record[4]! & FLAG_ORIGIN) !== 0) return record;

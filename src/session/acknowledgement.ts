@@ -11,9 +11,9 @@ import { LatencyHistogram } from './latency.js';
 import type { Ledger } from './ledger.js';
 import {
   NO_MATCHING_SUBSCRIBERS,
-  PAUSED_TOPICS_MAX,
   PACKET_ID_IN_USE,
   PACKET_ID_NOT_FOUND,
+  PAUSED_TOPICS_MAX,
   REFUSALS_MAX,
   refusalOf,
   retryPauseMs,

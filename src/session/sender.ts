@@ -21,7 +21,7 @@ const OUTPUT_SIZE_BYTES = 64 * 1024;
 const COPY_MAX_BYTES = 4096;
 /** One turn writes at most so much, so that acknowledgements and other connectors get their share of the thread. */
 const TURN_SIZE_MAX_BYTES = 1024 * 1024;
-const READ_AHEAD_BYTES = 1024 * 1024;
+const READ_AHEAD_BYTES = 4 * 1024 * 1024;
 
 export interface SenderPort {
   write(bytes: Uint8Array): boolean;
@@ -56,6 +56,12 @@ export class Sender {
   resumeAtMs: number | undefined;
   /** When anything was written last. */
   writtenAtMs = 0;
+  /**
+   * Acknowledgements have come in this turn: one message may go out although the window has become smaller than what is
+   * in flight. It carries our TCP acknowledgement. Without it, a broker that leaves Nagle's algorithm on, as Mosquitto
+   * does, holds back its further acknowledgements until our kernel acknowledges by itself, 40 ms later.
+   */
+  mayRefill = false;
   /** Messages that the last turn dropped because they had expired. */
   expiredCount = 0;
   /** True when the turn ended because it had written enough. */
@@ -203,7 +209,7 @@ export class Sender {
       const batch = cursor.batch;
       this.#readAhead(cursor);
       if (batch === undefined) return true;
-      if (ledger.inflight >= limit) {
+      if (ledger.inflight >= limit && !this.#refills(terms)) {
         if (this.narrowedTo === undefined) terms.window.full();
         return true;
       }
@@ -222,6 +228,12 @@ export class Sender {
       }
       this.#publish(cursor, batch.data, batch.acceptedAtMs, terms, nowMs, wallMs);
     }
+  }
+
+  #refills(terms: ConnectionTerms): boolean {
+    if (!this.mayRefill || this.narrowedTo !== undefined || this.#resendsAlone) return false;
+    this.mayRefill = false;
+    return this.#ledger.inflight < terms.window.limit;
   }
 
   #publish(

@@ -225,7 +225,10 @@ export class Session {
       this.#terms?.window.acknowledged(turnCount, turnLatencySumMs, nowMs);
       this.#suspicion.review();
     }
+    // Only when the window held messages back: one more goes out in place of what was acknowledged.
+    this.#sender.mayRefill = turnCount > 0;
     this.#proceed();
+    this.#sender.mayRefill = false;
   }
 
   drained(nowMs: number, wallMs: number): void {

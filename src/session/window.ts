@@ -2,9 +2,9 @@
  * How many messages may be in flight, between 1 and a limit, found by trying.
  *
  * The window starts small and is judged in rounds. A round counts only when the window was what held us back. While
- * more window gives more acknowledgements per second, it grows by half; when a round brings less than the best and the
- * time to an acknowledgement has doubled, it shrinks: the messages only wait somewhere else then. Now and then it tries
- * to grow again, because the broker's load changes.
+ * more window gives more acknowledgements per second, it grows by half; growth that brought nothing is taken back, because
+ * the messages only wait somewhere else then. When a round brings less than the best and the time to an acknowledgement
+ * has doubled, it shrinks. Now and then it tries to grow again, because the broker's load changes.
  */
 const START_SIZE = 20;
 const GROWTH = 1.5;
@@ -24,6 +24,8 @@ export class Window {
   #latencyLeastMs = Number.POSITIVE_INFINITY;
   #roundsSinceGrowth = 0;
   #hasGrown = false;
+  /** What the window was before it grew; until the next round has shown whether that was worth it. */
+  #grownFrom: number | undefined;
   #halvedAtMs = Number.NEGATIVE_INFINITY;
 
   /** @param limit the smallest of what the broker announced, what it was seen to bear and what the settings allow. */
@@ -69,15 +71,19 @@ export class Window {
     this.#halvedAtMs = nowMs;
     this.size = Math.max(1, Math.floor(this.size / 2));
     this.#bestRate = 0;
+    this.#grownFrom = undefined;
   }
 
   #judge(rate: number, latencyMs: number): void {
     this.#latencyLeastMs = Math.min(this.#latencyLeastMs, latencyMs);
     this.#roundsSinceGrowth++;
+    const grownFrom = this.#grownFrom;
+    this.#grownFrom = undefined;
     if (rate > this.#bestRate * BETTER) {
       this.#bestRate = rate;
       this.#grow();
-    } else if (rate < this.#bestRate * WORSE && latencyMs > this.#latencyLeastMs * 2) {
+    } else if (grownFrom !== undefined) this.size = grownFrom;
+    else if (rate < this.#bestRate * WORSE && latencyMs > this.#latencyLeastMs * 2) {
       this.size = Math.max(Math.min(START_SIZE, this.#limit), Math.floor(this.size / GROWTH));
       this.#bestRate = rate;
     } else if (this.#roundsSinceGrowth >= ROUNDS_BETWEEN_TRIALS) {
@@ -88,7 +94,10 @@ export class Window {
 
   #grow(): void {
     const grown = Math.min(this.#limit, Math.ceil(this.size * GROWTH));
-    if (grown > this.size) this.#hasGrown = true;
+    if (grown > this.size) {
+      this.#hasGrown = true;
+      this.#grownFrom = this.size;
+    }
     this.size = grown;
     this.#roundsSinceGrowth = 0;
   }

@@ -1,3 +1,7 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openFile } from '../../src/cache/cache-file.js';
 import type { SqliteStore } from '../../src/cache/sqlite-store.js';
 import type { Store } from '../../src/cache/store.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
@@ -34,4 +38,12 @@ testStoreConformance('the store on SQLite, closed properly', {
     store.close();
     return opened(folder, openIn(folder, limits));
   },
+});
+
+test('every commit is synced, because the file is opened so', () => {
+  const db = openFile(join(temporaryFolder('store'), 'cache.db'));
+  assert.equal(db.pragma('journal_mode', { simple: true }), 'wal');
+  // 2 is FULL: in this mode, the log is synced with each commit.
+  assert.equal(db.pragma('synchronous', { simple: true }), 2);
+  db.close();
 });

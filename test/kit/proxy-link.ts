@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { resetConnection } from './reset.js';
 
 /** The way that bytes take: from the client to the broker, or back. */
 export type Direction = 'toBroker' | 'toClient';
@@ -44,7 +45,7 @@ export class Link {
   }
 
   reset(): void {
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) resetConnection(socket);
   }
 }
 
@@ -97,7 +98,7 @@ class Pipe {
       }
       this.#queue.shift();
       if (next.what === 'end') this.#to.end();
-      else if (next.what === 'reset') this.#to.resetAndDestroy();
+      else if (next.what === 'reset') resetConnection(this.#to);
       else this.#pass(next.what);
     }
   }
@@ -120,7 +121,7 @@ class Pipe {
     this.#queue.length = 0;
     this.#isBlocked = true;
     this.#to.end(passed);
-    this.#from.resetAndDestroy();
+    resetConnection(this.#from);
     this.#rules.cutAllBut(this.#to);
   }
 }

@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { generate, type IConnackPacket, type IConnectPacket, type Packet, parser } from 'mqtt-packet';
 import { within } from './deadline.js';
+import { resetConnection } from './reset.js';
 
 /** What a server does that is no MQTT broker at all. */
 export type Behaviour =
@@ -162,7 +163,7 @@ class ScriptedPeer implements Peer {
   }
 
   reset(): void {
-    this.socket.resetAndDestroy();
+    resetConnection(this.socket);
   }
 
   answer(packet: Packet): void {
@@ -217,7 +218,7 @@ function behave(peer: Peer, behaviour: Behaviour): void {
       socket.end();
       break;
     case 'resetting':
-      socket.resetAndDestroy();
+      resetConnection(socket);
       break;
     case 'closing-on-data':
       socket.once('data', () => socket.end());

@@ -229,6 +229,7 @@ test('a gap that is found while messages before it are in flight is not asked fo
   stage.lose();
   stage.pass(1000);
   stage.cache.dropOldest();
+  assert.equal(stage.cache.dropped.size, 3);
   stage.isHoldingReads = false;
   stage.online({ sessionPresent: true });
   stage.sent();
@@ -239,6 +240,24 @@ test('a gap that is found while messages before it are in flight is not asked fo
     stage.flush();
   }
   assert.ok(stage.readCount - readCount < 3, `${stage.readCount - readCount} reads`);
+});
+
+test('a gap over messages that were settled already leaves nothing behind for those that get their identifiers', () => {
+  const stage = new Stage({});
+  stage.online();
+  stage.accept('command', 4);
+  stage.acknowledge('puback', ['c2', 'c3']);
+  stage.pass(1000);
+  stage.crash();
+  stage.cache.damage('command', 0, 4);
+  stage.online({ sessionPresent: true });
+  const seen = new Set<string>();
+  for (let i = 0; i < 5; i++) {
+    const keys = stage.accept('command', 500, { qos: 0 });
+    for (const key of stage.publishedKeys()) seen.add(key);
+    stage.pass(1000);
+    assert.ok(keys.every((key) => seen.has(key)));
+  }
 });
 
 test('a batch that is damaged goes to quarantine message by message, and the next one goes out', () => {

@@ -81,6 +81,15 @@ export class ModelCache {
     for (let i = 0; i < batch.count; i++) this.dropped.add(keyOf('telemetry', batch.firstOffset + i));
   }
 
+  /** The batches of a lane that hold any of these offsets are damaged beyond reading. */
+  damage(lane: Lane, from: number, to: number): void {
+    const isHit = ({ firstOffset, count }: Batch): boolean => firstOffset < to && firstOffset + count > from;
+    for (const { firstOffset, count } of this.#batches[lane].filter(isHit)) {
+      for (let i = 0; i < count; i++) this.dropped.add(keyOf(lane, firstOffset + i));
+    }
+    this.#batches[lane] = this.#batches[lane].filter((batch) => !isHit(batch));
+  }
+
   /** A new process has read nothing yet. */
   restart(): void {
     for (const lane of LANES) this.#readTo[lane] = 0;

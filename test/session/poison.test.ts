@@ -106,6 +106,21 @@ test('a broker that answers nothing at all sends nothing to quarantine, however 
   assert.ok(stage.publishedKeys().length > 10, 'the window is not narrow');
 });
 
+test('a narrow window is given up when the broker does not answer in it, because it may wait for the others', () => {
+  const stage = new Stage({ ackTimeoutMs: 10_000 });
+  stage.accept('telemetry', 10);
+  for (let i = 0; i < 3; i++) {
+    stage.online({ sessionPresent: i > 0 });
+    stage.lose();
+  }
+  stage.online({ sessionPresent: true });
+  assert.equal(stage.session.window, 1);
+  stage.pass(10_000);
+  assert.equal(stage.endCode(), 'ACK_OVERDUE');
+  stage.online({ sessionPresent: true });
+  assert.equal(stage.session.window, 20);
+});
+
 test('a window that has grown before a 3.1.1 broker closed at QoS 2 is remembered as its limit', () => {
   const stage = new Stage({ protocolVersion: 4, inflightMax: 100 });
   stage.online();

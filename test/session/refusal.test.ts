@@ -103,6 +103,19 @@ test('a refused message that was not sent again keeps its pause over a reconnect
   assert.deepEqual(stage.sentWords(), ['PUBLISH t0']);
 });
 
+test('a refused message is sent again with what is left of its life then', () => {
+  const stage = new Stage({});
+  stage.online();
+  stage.accept('telemetry', 1, { expirySeconds: 100 });
+  stage.pass(3000);
+  stage.acknowledge('puback', ['t0'], 0x80);
+  stage.pass(2000);
+  assert.deepEqual(
+    stage.published().map(({ properties }) => properties?.messageExpiryInterval),
+    [100, 97],
+  );
+});
+
 test('a topic or payload that the broker calls invalid goes to quarantine at once, and the next one goes out', () => {
   for (const code of [0x90, 0x99]) {
     const stage = new Stage({ inflightMax: 1 });

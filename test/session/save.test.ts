@@ -51,6 +51,7 @@ test('while nothing can be stored, saves are tried once a second, and all that w
   assert.ok(stage.saveCount - saveCount <= 11, `${stage.saveCount - saveCount} tries in ten seconds`);
   assert.deepEqual(stage.sent(), []);
   stage.isHoldingSaves = false;
+  stage.flush();
   stage.pass(1000);
   assert.deepEqual(stage.sentWords(), ['PUBREL t0', 'PUBREL t1', 'PUBREL t2']);
 });
@@ -164,14 +165,16 @@ test('a bound that lies further ahead than there are identifiers settles nothing
   assert.deepEqual(settled, [{ from: 1, to: 5 }]);
 });
 
-test('a PUBREC that is stored is released once, also when the bound lies further ahead than there are identifiers', () => {
+test('a PUBREC that is stored counts once, also when the bound lies further ahead than there are identifiers', () => {
   const stage = new Stage({});
   stage.online();
   stage.accept('command', 5000, { qos: 2 });
   stage.acknowledge('pubrec', ['c1']);
   stage.crash();
+  stage.isHoldingReads = true;
   stage.online(KEPT);
-  assert.equal(stage.sentWords().filter((word) => word === 'PUBREL c1').length, 1);
+  assert.deepEqual(stage.sentWords(), ['PUBREL c1']);
+  assert.equal(stage.session.inflight, 1);
 });
 
 test('tens of thousands of messages through each lane, with crashes, reuse identifiers without a mistake', () => {
@@ -209,17 +212,17 @@ test('tens of thousands of messages through each lane, with crashes, reuse ident
 });
 
 test('what went out at QoS 0 stays settled when the walk through its lane goes back to a message that is tried again', () => {
-  const stage = new Stage({});
+  const stage = new Stage({ inflightMax: 1 });
   stage.online();
   stage.accept('telemetry', 1);
-  stage.accept('telemetry', 3, { qos: 0 });
   stage.acknowledge('puback', ['t0'], 0x80);
+  stage.accept('telemetry', 3, { qos: 0 });
+  stage.accept('command', 1);
   stage.pass(200);
   assert.deepEqual(stage.cache.progress.lanes.telemetry.settled, [{ from: 1, to: 4 }]);
-  stage.sent();
+  // The command fills the window when t0 is due again, so that the walk stands before it.
   stage.pass(400);
-  stage.acknowledge('puback', ['t0'], 0x80);
-  stage.pass(200);
+  stage.lose();
   assert.deepEqual(stage.cache.progress.lanes.telemetry.settled, [{ from: 1, to: 4 }]);
 });
 

@@ -40,6 +40,8 @@ export class Stage {
   readCount = 0;
   /** What `write` gives: false says that the socket is full. */
   isWritable = true;
+  /** False: pings get no answer. */
+  answersPings = true;
   /** How the session has ended the connection, until the test goes on. */
   ended: 'gracefully' | 'at once' | undefined;
   /** Counts the sessions that the broker said to be new. */
@@ -47,6 +49,8 @@ export class Stage {
   readonly #options: SessionOptions;
   #sent: Packet[] = [];
   #raw: Buffer[] = [];
+  #pingCount = 0;
+  #unansweredPings = 0;
   #parser = mqttPacket.parser();
   #reads: { lane: Lane; from: number; sizeBytesMax: number }[] = [];
 
@@ -108,6 +112,7 @@ export class Stage {
   connect(broker = 'broker:1883'): Packet & { cmd: 'connect' } {
     this.#raw = [];
     this.#sent = [];
+    this.#unansweredPings = 0;
     this.#parser = mqttPacket.parser();
     this.#parser.on('packet', (packet) => this.#sent.push(packet));
     this.#parser.on('error', (error: unknown) => assert.fail(`The session wrote what is no MQTT: ${String(error)}`));
@@ -156,6 +161,9 @@ export class Stage {
       if (read !== undefined) {
         const batches = this.cache.read(read.lane, read.from, read.sizeBytesMax);
         this.session.supply(read.lane, read.from, batches, this.nowMs, this.wallMs);
+      } else if (this.#unansweredPings > 0 && this.answersPings && this.ended === undefined) {
+        this.#unansweredPings--;
+        this.session.received(Buffer.from([0xd0, 0]), this.nowMs, this.wallMs);
       } else if (this.saves.length > 0 && !this.isHoldingSaves) this.store();
       else if (this.ended !== undefined) {
         this.ended = undefined;
@@ -191,13 +199,20 @@ export class Stage {
     this.wallMs += durationMs;
   }
 
-  /** What was sent since the last call. */
+  /** How many pings were sent since the last call. */
+  pings(): number {
+    const count = this.#pingCount;
+    this.#pingCount = 0;
+    return count;
+  }
+
+  /** What was sent since the last call, but for pings. */
   sent(): Packet[] {
     for (const bytes of this.#raw.splice(0)) this.#parser.parse(bytes);
     return this.#sent.splice(0);
   }
 
-  /** The same as short words: `PUBLISH t3 dup`, `PUBREL t3`, `PINGREQ`. */
+  /** The same as short words: `PUBLISH t3 dup`, `PUBREL t3`, `DISCONNECT`. */
   sentWords(): string[] {
     return this.sent().map((packet) => {
       if (packet.cmd === 'publish') return `PUBLISH ${keyIn(Buffer.from(packet.payload))}${packet.dup ? ' dup' : ''}`;
@@ -233,7 +248,10 @@ export class Stage {
     this.cache.restart();
     return new Session(this.#options, this.cache.stored(), {
       write: (bytes) => {
-        this.#raw.push(Buffer.from(bytes));
+        if (bytes.length === 2 && bytes[0] === 0xc0) {
+          this.#pingCount++;
+          this.#unansweredPings++;
+        } else this.#raw.push(Buffer.from(bytes));
         return this.isWritable;
       },
       close: (graceful) => {

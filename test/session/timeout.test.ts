@@ -81,12 +81,12 @@ test('a silent connection is pinged before the keep-alive ends, and given up whe
   const stage = new Stage({ keepaliveSeconds: 20 });
   stage.online();
   stage.pass(14_999);
-  assert.deepEqual(stage.sentWords(), []);
+  assert.equal(stage.pings(), 0);
   stage.pass(1);
-  assert.deepEqual(stage.sentWords(), ['PINGREQ']);
-  stage.answer({ cmd: 'pingresp' });
+  assert.equal(stage.pings(), 1);
+  stage.answersPings = false;
   stage.pass(15_000);
-  assert.deepEqual(stage.sentWords(), ['PINGREQ']);
+  assert.equal(stage.pings(), 1);
   stage.pass(9999);
   assert.equal(stage.session.state, 'online');
   stage.pass(1);
@@ -100,20 +100,20 @@ test('what we write does not replace a ping when the broker is silent, as on a h
     stage.pass(1000);
     stage.accept('telemetry', 1, { qos: 0 });
   }
-  assert.ok(stage.sentWords().includes('PINGREQ'));
+  assert.equal(stage.pings(), 1);
 });
 
 test("the broker's own keep-alive replaces ours, and zero switches it off", () => {
   const stage = new Stage({ keepaliveSeconds: 20 });
   stage.online({ properties: { serverKeepAlive: 100 } });
   stage.pass(74_000);
-  assert.deepEqual(stage.sentWords(), []);
+  assert.equal(stage.pings(), 0);
   stage.pass(1000);
-  assert.deepEqual(stage.sentWords(), ['PINGREQ']);
+  assert.equal(stage.pings(), 1);
   stage.lose();
   stage.online({ ...KEPT, properties: { serverKeepAlive: 0 } });
   stage.pass(3_600_000);
-  assert.deepEqual(stage.sentWords(), []);
+  assert.equal(stage.pings(), 0);
   assert.equal(stage.wakeMs, undefined);
 });
 

@@ -11,6 +11,8 @@ export function verdictOf(world: World): string[] {
   // A process that ends while it sends again for a former one may leave the broker with as many messages as it takes; the
   // next one cannot know which they are, and whatever it sends before them is one too many.
   const isQuotaRiddle = broker.overruns.length > 0 && connector.crashCount > 1;
+  // When connection after connection dies under it, an innocent message cannot be told from one that the broker refuses.
+  const looksPoisonous = plan.faults.filter(({ kind }) => ['cut', 'cutAt', 'brokerCrash'].includes(kind)).length >= 4;
   const isAtQos0 = plan.broker.maximumQos === 0;
   const poison = new Set([...plan.broker.poison, ...plan.broker.ignored]);
   let repeatedCount = 0;
@@ -25,7 +27,7 @@ export function verdictOf(world: World): string[] {
       repeatedCount += count - 1;
       if (!losesSessions) problems.push(`${key} was delivered ${count} times at QoS 2.`);
     }
-    if (isQuarantined && !poison.has(key) && !isQuotaRiddle) {
+    if (isQuarantined && !poison.has(key) && !isQuotaRiddle && !looksPoisonous) {
       problems.push(`${key} is in quarantine: ${JSON.stringify(cache.quarantine.get(key))}`);
     }
     if (poison.has(key) && !isQuarantined && !isAtQos0) problems.push(`${key} is poison and not in quarantine.`);

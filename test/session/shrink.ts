@@ -1,0 +1,71 @@
+/** Makes a plan that fails as small as it can: a few messages and one fault say more than a seed. */
+import type { PlannedAppend, WorldPlan } from './plan.js';
+import { verdictOf } from './verdict.js';
+import { World } from './world.js';
+
+/** What is wrong with the world of a plan; nothing when all is well. */
+export function problemsOf(plan: WorldPlan): string[] {
+  try {
+    const world = new World(plan);
+    const problems = world.run();
+    return problems.length > 0 ? problems : verdictOf(world);
+  } catch (error) {
+    // A state that asserts itself, or a machine that spins, is a finding like any other.
+    return [error instanceof Error ? (error.stack ?? error.message) : String(error)];
+  }
+}
+
+const ATTEMPTS_MAX = 2000;
+
+export function shrink(plan: WorldPlan, fails: (plan: WorldPlan) => boolean): WorldPlan {
+  let best = plan;
+  let attempts = 0;
+  for (let isSmaller = true; isSmaller && attempts < ATTEMPTS_MAX; ) {
+    isSmaller = false;
+    for (const smaller of smallerPlans(best)) {
+      if (attempts++ >= ATTEMPTS_MAX) break;
+      if (!fails(smaller)) continue;
+      best = smaller;
+      isSmaller = true;
+      break;
+    }
+  }
+  return best;
+}
+
+function* smallerPlans(plan: WorldPlan): Generator<WorldPlan> {
+  for (const i of plan.faults.keys()) yield { ...plan, faults: without(plan.faults, i) };
+  for (const i of plan.appends.keys()) yield { ...plan, appends: without(plan.appends, i) };
+  for (const [i, append] of plan.appends.entries()) {
+    for (const messages of shorter(append)) {
+      yield { ...plan, appends: plan.appends.map((other, j) => (i === j ? { ...append, messages } : other)) };
+    }
+  }
+  const plain = plan.appends.map((append) => ({
+    ...append,
+    messages: append.messages.map(({ qos }) => ({ qos, sizeBytes: 0, expirySeconds: 0, retain: false })),
+  }));
+  if (JSON.stringify(plain) !== JSON.stringify(plan.appends)) yield { ...plan, appends: plain };
+  const { broker } = plan;
+  if (broker.refusalShare > 0) yield { ...plan, broker: { ...broker, refusalShare: 0 } };
+  if (broker.pubrecsMax !== undefined) yield { ...plan, broker: { ...broker, pubrecsMax: undefined } };
+  if (broker.saysInUse) yield { ...plan, broker: { ...broker, saysInUse: false } };
+  if (broker.downgrades) yield { ...plan, broker: { ...broker, downgrades: false } };
+  if (broker.receiveMaximum !== undefined) yield { ...plan, broker: { ...broker, receiveMaximum: undefined } };
+  if (plan.messagesPerSecond > 0) yield { ...plan, messagesPerSecond: 0 };
+  if (plan.firstOffset > 0) yield { ...plan, firstOffset: 0 };
+  if (plan.messageIdProperty !== undefined) yield { ...plan, messageIdProperty: undefined };
+}
+
+function* shorter(append: PlannedAppend): Generator<PlannedAppend['messages']> {
+  const { messages } = append;
+  if (messages.length <= 1) return;
+  const half = Math.ceil(messages.length / 2);
+  yield messages.slice(0, half);
+  yield messages.slice(half);
+  if (messages.length <= 8) for (const i of messages.keys()) yield without(messages, i);
+}
+
+function without<T>(list: readonly T[], index: number): T[] {
+  return list.filter((_, i) => i !== index);
+}
