@@ -10,8 +10,8 @@ const START_SIZE = 20;
 const GROWTH = 1.5;
 const BETTER = 1.05;
 const WORSE = 0.8;
-const ROUNDS_BETWEEN_TRIALS = 50;
-const ROUND_LEAST_MS = 5;
+const ROUNDS_BETWEEN_TRIALS = 10;
+const ROUND_LEAST_MS = 20;
 
 export class Window {
   size: number;

@@ -32,7 +32,7 @@ for (const protocolVersion of [4, 5] as const) {
       assert.ok(link !== undefined);
       for (const to of ['broker', 'client'] as const) {
         const sizeBytes = link.arrivedAt(to);
-        assert.ok(sizeBytes > 20);
+        assert.ok(sizeBytes > 3);
         for (let afterSizeBytes = 0; afterSizeBytes <= sizeBytes; afterSizeBytes++) {
           const cut = { kind: 'cut', connection: 0, to, afterSizeBytes, brokerNoticeMs: 0 } as const;
           // The client notices at once, or never, so that it has to find out.
@@ -61,6 +61,22 @@ for (const protocolVersion of [4, 5] as const) {
       for (let atMs = 0; atMs < 120; atMs++) {
         for (const arrivingSizeBytes of [0, 37, 1_000_000]) {
           assertWell(scenarioOf(qos, protocolVersion, [{ kind: 'crashAt', atMs, arrivingSizeBytes }]));
+        }
+      }
+    });
+
+    test(`two cuts in a row, wherever they are, break no guarantee (${name})`, () => {
+      for (const to of ['broker', 'client'] as const) {
+        for (let first = 0; first < 400; first += 11) {
+          for (let second = 0; second < 200; second += 13) {
+            const cut = { kind: 'cut', brokerNoticeMs: 0, clientNoticeMs: 0 } as const;
+            assertWell(
+              scenarioOf(qos, protocolVersion, [
+                { ...cut, connection: 0, to, afterSizeBytes: first },
+                { ...cut, connection: 1, to: to === 'broker' ? 'client' : 'broker', afterSizeBytes: second },
+              ]),
+            );
+          }
         }
       }
     });

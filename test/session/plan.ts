@@ -107,11 +107,18 @@ export function calmPlan(
 
 /** So many messages of one QoS, all appended at once. */
 export function appendOf(lane: Lane, count: number, qos: QoS, atMs = 0): PlannedAppend {
-  return {
-    atMs,
-    lane,
-    messages: Array.from({ length: count }, () => ({ qos, sizeBytes: 0, expirySeconds: 0, retain: false })),
-  };
+  return appendOfEach(lane, String(qos).repeat(count), atMs);
+}
+
+/** One message for each digit, of that QoS, all appended at once. */
+export function appendOfEach(lane: Lane, qosDigits: string, atMs = 0): PlannedAppend {
+  const messages = Array.from(qosDigits, (digit) => ({
+    qos: Number(digit) as QoS,
+    sizeBytes: 0,
+    expirySeconds: 0,
+    retain: false,
+  }));
+  return { atMs, lane, messages };
 }
 
 const TRAFFIC_MS = 3000;
