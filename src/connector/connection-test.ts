@@ -15,6 +15,7 @@ import { type ConnackGrant, encodeConnect, encodeDisconnect, grantOf, PINGREQ } 
 import { PacketReader } from '../wire/packet-reader.js';
 import type { Grant } from './connector.js';
 import { guaranteeText } from './description.js';
+import { completeGrant } from './grant.js';
 import { transportOptions, willOf } from './settings-of.js';
 import type { TestReport, TestStep, TestStepName } from './test-report.js';
 
@@ -183,19 +184,8 @@ class ConnectionTest {
 
   #accepted(grant: ConnackGrant): void {
     const { settings, clientId } = this.#options;
-    this.#grant = {
-      broker: this.#broker.display,
-      protocolVersion: this.#protocolVersion,
-      sessionPresent: grant.sessionPresent,
-      clientId: grant.assignedClientId ?? `${clientId}-test`,
-      maximumQos: grant.maximumQos,
-      receiveMaximum: grant.receiveMaximum,
-      maximumPacketSizeBytes: grant.maximumPacketSizeBytes,
-      retainAvailable: grant.retainAvailable,
-      topicAliasMaximum: grant.topicAliasMaximum,
-      keepaliveSeconds: grant.serverKeepaliveSeconds ?? settings.keepalive,
-      sessionExpirySeconds: undefined,
-    };
+    const attempt = { broker: this.#broker, protocolVersion: this.#protocolVersion };
+    this.#grant = completeGrant(grant, attempt, settings, `${clientId}-test`, false);
     this.#note('connect', true, `accepted, MQTT ${this.#protocolVersion === 5 ? '5' : '3.1.1'}`);
   }
 }

@@ -31,6 +31,7 @@ import type {
 import { Counters } from './counters.js';
 import { describeState, guaranteeText } from './description.js';
 import { Digest } from './digest.js';
+import { completeGrant } from './grant.js';
 import { Link } from './link.js';
 import type { ConnectionGrant, LinkState } from './link-state.js';
 import { Listeners } from './listeners.js';
@@ -237,22 +238,8 @@ export class LiveConnector implements Connector {
     const { grant, attempt, protocolVersion } = granted;
     this.#reconnects++;
     this.#isDowngraded = false;
-    this.#grant = {
-      broker: attempt.broker.display,
-      protocolVersion,
-      sessionPresent: grant.sessionPresent,
-      clientId: grant.assignedClientId ?? clientIdOf(settings, this.#cache.cacheId),
-      maximumQos: grant.maximumQos,
-      receiveMaximum: grant.receiveMaximum,
-      maximumPacketSizeBytes: grant.maximumPacketSizeBytes,
-      retainAvailable: grant.retainAvailable,
-      topicAliasMaximum: grant.topicAliasMaximum,
-      keepaliveSeconds: grant.serverKeepaliveSeconds ?? settings.keepalive,
-      sessionExpirySeconds:
-        protocolVersion === 4 || !settings.persistent
-          ? undefined
-          : (grant.sessionExpirySeconds ?? settings.sessionExpiryInterval),
-    };
+    const clientId = clientIdOf(settings, this.#cache.cacheId);
+    this.#grant = completeGrant(grant, attempt, settings, clientId, settings.persistent);
     this.#guarantee = guaranteeText(settings.qos, settings.persistent, this.#grant, false);
     this.#lastError = undefined;
     this.#loggedEnds.clear();

@@ -57,9 +57,9 @@ export class Sender {
   /** When anything was written last. */
   writtenAtMs = 0;
   /**
-   * Acknowledgements have come in this turn: one message may go out although the window has become smaller than what is
-   * in flight. It carries our TCP acknowledgement. Without it, a broker that leaves Nagle's algorithm on, as Mosquitto
-   * does, holds back its further acknowledgements until our kernel acknowledges by itself, 40 ms later.
+   * Messages were completed and nothing was sent in this turn: one message may go out although the window has become
+   * smaller than what is in flight. It carries our TCP acknowledgement. Without it, a broker that leaves Nagle's algorithm
+   * on, as Mosquitto does, holds back its further acknowledgements until our kernel acknowledges by itself, 40 ms later.
    */
   mayRefill = false;
   /** Messages that the last turn dropped because they had expired. */
@@ -313,6 +313,7 @@ export class Sender {
     }
     this.#outSize = to;
     this.#turnSize += to - from;
+    this.mayRefill = false;
     if (this.#rateLimit.isLimited) this.#rateLimit.take(to - from);
     if (qos === 0) {
       cursor.skip();

@@ -218,6 +218,7 @@ export class Session {
     this.#setTime(nowMs, wallMs);
     this.#liveness.heard(nowMs);
     this.#acknowledgements.beginTurn();
+    const inflightBefore = this.#ledger.inflight;
     this.#reader?.read(bytes);
     const { turnCount, turnLatencySumMs } = this.#acknowledgements;
     if (turnCount > 0) {
@@ -225,8 +226,8 @@ export class Session {
       this.#terms?.window.acknowledged(turnCount, turnLatencySumMs, nowMs);
       this.#suspicion.review();
     }
-    // Only when the window held messages back: one more goes out in place of what was acknowledged.
-    this.#sender.mayRefill = turnCount > 0;
+    // Only when the window held messages back: one more goes out in place of those that are complete.
+    this.#sender.mayRefill = this.#ledger.inflight < inflightBefore;
     this.#proceed();
     this.#sender.mayRefill = false;
   }

@@ -5,7 +5,7 @@ import { type StartedProcess, startScript } from '../kit/process.js';
 import { openSubscriber } from '../kit/subscriber.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 
-const TOTAL = 12_000;
+const TOTAL = 8000;
 const KILLS = 5;
 
 for (const protocolVersion of ['5', '3.1.1'] as const) {

@@ -17,7 +17,7 @@ function request(number: number): unknown[] {
   }));
 }
 
-function valueOf(text: string): number {
+function numberIn(text: string): number {
   const { value } = JSON.parse(text) as { value: number };
   return value;
 }
@@ -42,11 +42,11 @@ test('100,000 time-values at QoS 1 arrive, each of them, while the broker is sto
   const seen = new Set<number>();
   let looked = 0;
   await subscriber.waitFor((messages) => {
-    for (; looked < messages.length; looked++) seen.add(valueOf(messages[looked]!.text));
+    for (; looked < messages.length; looked++) seen.add(numberIn(messages[looked]!.text));
     return seen.size >= total;
   }, 60_000);
   assert.equal(seen.size, total);
-  assert.equal(Math.max(...subscriber.messages.slice(-1000).map(({ text }) => valueOf(text))), total - 1);
+  assert.equal(Math.max(...subscriber.messages.slice(-1000).map(({ text }) => numberIn(text))), total - 1);
   const firsts = [...seen];
   assert.ok(
     firsts.every((value, index) => value === index),
@@ -94,7 +94,7 @@ test('a broker that swallows everything is noticed, and nothing is lost', async 
   t.after(() => proxy.close());
   const subscriber = await openSubscriber({ url: broker.url });
   t.after(() => subscriber.close());
-  const subject = await openSubject(t, { url: proxy.url, qos: 2, ackTimeout: '1 s' });
+  const subject = await openSubject(t, { url: proxy.url, qos: 2, ackTimeout: '1 s', connectTimeout: '1 s' });
   await subject.untilOnline();
   proxy.swallow('toBroker');
   await subject.send('1', '2');

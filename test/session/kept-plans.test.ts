@@ -10,20 +10,6 @@ const KEPT: Readonly<Record<string, WorldPlan>> = {
     appends: [appendOf('telemetry', 1, 0, 2129)],
     faults: [{ kind: 'restart', atMs: 1474, isSameProcess: true }],
   }),
-  'QoS 0 messages beyond the last acknowledged one were forgotten when the walk went back to a refused one': calmPlan(
-    10,
-    {
-      inflightMax: 100,
-      latencyMs: 50,
-      bufferSizeMax: 1_000_000,
-      saveDelayMs: [0, 1],
-      broker: { ackDelayMs: [1, 60], refusalShare: 0.5 },
-      appends: [appendOfEach('alert', '12112210022001011211000'), appendOfEach('telemetry', '0012101', 40)],
-      faults: [
-        { kind: 'cut', connection: 0, to: 'broker', afterSizeBytes: 1180, clientNoticeMs: 45, brokerNoticeMs: 446 },
-      ],
-    },
-  ),
   'a rate limit left a remainder of rounding that nobody could wait for': calmPlan(38, {
     inflightMax: 100,
     messagesPerSecond: 29,

@@ -14,6 +14,52 @@ test('an alert and a command go out although telemetry fills the window', () => 
   assert.equal(stage.session.inflight, 20);
 });
 
+test('the places for higher lanes stay free while telemetry is acknowledged and goes on, message by message', () => {
+  for (const receiveMaximum of [20, 200]) {
+    const stage = new Stage({});
+    stage.online({ properties: { receiveMaximum } });
+    stage.accept('telemetry', 400);
+    const inflight = stage.publishedKeys();
+    for (let i = 0; i < 60; i++) {
+      stage.acknowledge('puback', inflight.splice(0, 1 + (i % 3)));
+      inflight.push(...stage.publishedKeys());
+      assert.ok(stage.session.inflight <= stage.session.window - 2, `${stage.session.inflight} are in flight`);
+    }
+    stage.accept('alert', 1);
+    assert.deepEqual(stage.publishedKeys(), ['a0']);
+  }
+});
+
+test('at QoS 2 no more than the window are in flight, however the acknowledgements come', () => {
+  const stage = new Stage({});
+  stage.online();
+  stage.accept('telemetry', 500, { qos: 2 });
+  const sent = stage.publishedKeys();
+  for (let i = 0; i < 200; i++) {
+    const [key] = sent.splice(0, 1);
+    if (key === undefined) break;
+    stage.acknowledge('pubrec', [key]);
+    sent.push(...stage.publishedKeys());
+    stage.acknowledge('pubcomp', [key]);
+    sent.push(...stage.publishedKeys());
+    assert.ok(stage.session.inflight <= stage.session.window, `${stage.session.inflight} are in flight`);
+  }
+});
+
+test('when the window has become smaller than what is in flight, one message goes out in place of those acknowledged', () => {
+  const stage = new Stage({});
+  stage.online();
+  stage.accept('telemetry', 100);
+  stage.sent();
+  stage.acknowledge('puback', ['t17'], 0x97);
+  stage.sent();
+  assert.equal(stage.session.window, 10);
+  stage.acknowledge('puback', ['t0', 't1']);
+  assert.equal(stage.publishedKeys().length, 1);
+  stage.acknowledge('puback', ['t2', 't3']);
+  assert.equal(stage.publishedKeys().length, 1);
+});
+
 test('the same holds at QoS 2 with a 3.1.1 broker that cannot say what it takes, when the window has grown', () => {
   const stage = new Stage({ protocolVersion: 4 });
   stage.online();

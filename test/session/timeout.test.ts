@@ -117,6 +117,18 @@ test("the broker's own keep-alive replaces ours, and zero switches it off", () =
   assert.equal(stage.wakeMs, undefined);
 });
 
+test('a ping that is sent although pings are off is given as much time as an acknowledgement', () => {
+  const stage = new Stage({ ackTimeoutMs: 10_000 });
+  stage.online();
+  stage.answersPings = false;
+  stage.accept('telemetry', 2);
+  stage.acknowledge('puback', ['t0']);
+  stage.pass(9999);
+  assert.equal(stage.session.state, 'online');
+  stage.pass(1);
+  assert.equal(stage.endCode(), 'ACK_OVERDUE');
+});
+
 test('a session with nothing to do asks for nothing but its ping', () => {
   const stage = new Stage({ keepaliveSeconds: 20 });
   stage.online();
