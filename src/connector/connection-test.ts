@@ -5,17 +5,27 @@
  * would throw out the running connection, and a session that it opened in place of a lost one would later be taken
  * for the lost one.
  */
+import { isIP } from 'node:net';
+import type { IConnackPacket } from 'mqtt-packet';
 import { type BrokerUrl, isThisMachine } from '../config/broker-url.js';
 import { brokerUrls, type ConnectionSettings } from '../config/settings.js';
 import type { Clock } from '../core/clock.js';
 import { NorthError } from '../core/error.js';
 import { connackError, disconnectError } from '../session/connect-error.js';
-import { type OpenedInfo, openTransport } from '../transport/transport.js';
-import { type ConnackGrant, encodeConnect, encodeDisconnect, grantOf, PINGREQ } from '../wire/control-packets.js';
+import { type OpenedInfo, type OpeningPhase, openTransport } from '../transport/transport.js';
+import {
+  type ConnackGrant,
+  connackProblem,
+  encodeConnect,
+  encodeDisconnect,
+  grantOf,
+  PINGREQ,
+} from '../wire/control-packets.js';
 import { PacketReader } from '../wire/packet-reader.js';
 import type { Grant } from './connector.js';
 import { guaranteeText } from './description.js';
 import { completeGrant } from './grant.js';
+import { handshakeFailure } from './handshake-failure.js';
 import { transportOptions, willOf } from './settings-of.js';
 import type { TestReport, TestStep, TestStepName } from './test-report.js';
 
@@ -51,22 +61,25 @@ class ConnectionTest {
   readonly #protocolVersion: 4 | 5;
   readonly #steps: TestStep[] = [];
   readonly #warnings: string[] = [];
+  readonly #startMs: number;
   #stepStartMs: number;
   #grant: Grant | undefined;
   #roundTripMs: number | undefined;
   #opened: OpenedInfo | undefined;
+  /** The step that is under way. */
   #step: TestStepName = 'dial';
 
   constructor(options: ConnectionTestOptions, broker: BrokerUrl, protocolVersion: 4 | 5) {
     this.#options = options;
     this.#broker = broker;
     this.#protocolVersion = protocolVersion;
-    this.#stepStartMs = options.clock.monotonicMs();
+    this.#startMs = options.clock.monotonicMs();
+    this.#stepStartMs = this.#startMs;
   }
 
   async run(): Promise<TestReport> {
     const error = await new Promise<NorthError | undefined>((resolve) => this.#connect(resolve));
-    if (error !== undefined) this.#note(stepOf(error, this.#step), false, error.message);
+    if (error !== undefined) this.#noteFailure(error);
     const expiry = this.#opened?.tls?.certificate?.validToMs;
     const { settings } = this.#options;
     return {
@@ -91,29 +104,39 @@ class ConnectionTest {
     this.#stepStartMs = nowMs;
   }
 
+  /** With TLS 1.3 a broker says only after the handshake that it does not take our certificate. */
+  #noteFailure(error: NorthError): void {
+    const name = stepOf(error, this.#step);
+    const index = this.#steps.findIndex((step) => step.name === name);
+    if (index >= 0) this.#steps.length = index;
+    this.#note(name, false, error.message);
+  }
+
   #connect(resolve: (error: NorthError | undefined) => void): void {
     const { settings, clock, signal } = this.#options;
     let isDone = false;
+    let cancelTimeout: (() => void) | undefined;
     const finish = (error: NorthError | undefined): void => {
       if (isDone) return;
       isDone = true;
-      cancel();
+      cancelTimeout?.();
       signal?.removeEventListener('abort', abort);
-      transport.destroy();
+      if (this.#grant === undefined) transport.destroy();
+      else {
+        // Without a farewell the broker would publish the will of a connector that is perhaps running.
+        transport.write(encodeDisconnect(this.#protocolVersion));
+        transport.end();
+      }
       resolve(error);
     };
     const abort = (): void => finish(new NorthError('SERVICE_STOPPING', 'The test was cancelled.'));
-    const cancel = clock.schedule(settings.connectTimeout, () => {
-      const phase = this.#opened === undefined ? 'no connection came to be' : 'it is open, but no CONNACK came';
-      finish(new NorthError('BROKER_TIMEOUT', `No answer within ${settings.connectTimeout} ms: ${phase}.`));
-    });
     const reader = new PacketReader(this.#protocolVersion, {
       acknowledged: () => finish(new NorthError('BROKER_PROTOCOL', 'An acknowledgement came that belongs to nothing.')),
       malformed: (problem) =>
         finish(new NorthError('BROKER_NOT_MQTT', `What answers does not speak MQTT: ${problem}.`)),
       packet: (packet) => {
         if (packet.cmd === 'connack') {
-          const refused = connackError(packet, this.#protocolVersion);
+          const refused = refusalIn(packet, this.#protocolVersion);
           if (refused !== undefined) {
             finish(refused);
             return;
@@ -122,9 +145,8 @@ class ConnectionTest {
           this.#step = 'ping';
           transport.write(PINGREQ);
         } else if (packet.cmd === 'pingresp') {
-          this.#roundTripMs = Math.round((clock.monotonicMs() - this.#stepStartMs) * 100) / 100;
+          this.#roundTripMs = Math.round((clock.monotonicMs() - this.#stepStartMs) * 10) / 10;
           this.#note('ping', true, `round trip ${this.#roundTripMs} ms`);
-          transport.write(encodeDisconnect(this.#protocolVersion));
           this.#note('disconnect', true, 'disconnected in order');
           finish(undefined);
         } else if (packet.cmd === 'disconnect') {
@@ -132,10 +154,13 @@ class ConnectionTest {
         }
       },
     });
-    const transport = openTransport(transportOptions(settings, this.#broker, settings.connectTimeout), {
+    const options = { ...transportOptions(settings, this.#broker, settings.connectTimeout), clock };
+    const transport = openTransport(options, {
+      entered: (phase) => this.#entered(phase),
       opened: (info) => {
         this.#opened = info;
         this.#noteOpened(info);
+        cancelTimeout = this.#limitAnswers(finish);
         this.#step = 'connect';
         transport.write(this.#connectPacket());
       },
@@ -143,13 +168,40 @@ class ConnectionTest {
       drained: () => undefined,
       closed: (error) =>
         finish(
-          this.#step === 'connect' && error?.code === 'CONNECTION_LOST'
-            ? new NorthError('BROKER_CLOSED', 'The broker closed the connection instead of answering CONNECT.')
+          this.#step === 'connect'
+            ? handshakeFailure(error)
             : (error ?? new NorthError('BROKER_CLOSED', 'The broker closed the connection.')),
         ),
     });
     if (signal?.aborted === true) abort();
     else signal?.addEventListener('abort', abort);
+  }
+
+  /** Up to here the transport has kept the connect timeout; the broker's answers have to come within it, too. */
+  #limitAnswers(finish: (error: NorthError) => void): () => void {
+    const { settings, clock } = this.#options;
+    const leftMs = Math.max(0, this.#startMs + settings.connectTimeout - clock.monotonicMs());
+    return clock.schedule(leftMs, () => {
+      const missing = this.#grant === undefined ? 'it is open, but no CONNACK came' : 'a ping was not answered';
+      finish(new NorthError('BROKER_TIMEOUT', `No answer within ${settings.connectTimeout} ms: ${missing}.`));
+    });
+  }
+
+  /** The step before has succeeded. */
+  #entered(phase: OpeningPhase): void {
+    const { host, port } = this.#broker;
+    if (phase === 'resolving') this.#step = 'resolve';
+    else if (phase === 'dialing') {
+      if (isIP(host) === 0) this.#note('resolve', true, `${host} is known`);
+      this.#step = 'dial';
+    } else if (phase === 'securing') {
+      this.#note('dial', true, `connected to ${host}:${port}`);
+      this.#step = 'tls';
+    } else {
+      const isSecured = this.#step === 'tls';
+      this.#note(this.#step, true, isSecured ? 'agreed' : `connected to ${host}:${port}`);
+      this.#step = 'websocket';
+    }
   }
 
   #connectPacket(): Buffer {
@@ -167,19 +219,25 @@ class ConnectionTest {
     });
   }
 
-  #noteOpened(info: OpenedInfo): void {
-    this.#note('dial', true, `connected to ${info.remoteAddress}`);
-    const { tls } = info;
+  /** The last step before is done, and what was found is known for all of them. */
+  #noteOpened({ remoteAddress, tls }: OpenedInfo): void {
+    this.#note(this.#step, true, `opened at ${this.#broker.path}`);
+    this.#describe('dial', `connected to ${remoteAddress}`);
     if (tls !== undefined) {
       const until = tls.certificate === undefined ? '' : `, certificate valid until ${day(tls.certificate.validToMs)}`;
-      this.#note('tls', true, `${tls.protocol} with ${tls.cipher}${until}`);
+      this.#describe('tls', `${tls.protocol} with ${tls.cipher}${until}`);
       if (tls.authorizationError !== undefined) {
         this.#warnings.push(`The broker's certificate is not verified: ${tls.authorizationError.message}`);
       }
     } else if (!isThisMachine(this.#broker.host)) {
       this.#warnings.push('The connection is not encrypted: not for production.');
     }
-    if (this.#broker.websocket) this.#note('websocket', true, `opened at ${this.#broker.path}`);
+  }
+
+  #describe(name: TestStepName, message: string): void {
+    const index = this.#steps.findIndex((step) => step.name === name);
+    const step = this.#steps[index];
+    if (step !== undefined) this.#steps[index] = { ...step, message };
   }
 
   #accepted(grant: ConnackGrant): void {
@@ -190,9 +248,16 @@ class ConnectionTest {
   }
 }
 
+function refusalIn(packet: IConnackPacket, protocolVersion: 4 | 5): NorthError | undefined {
+  const refused = connackError(packet, protocolVersion);
+  if (refused !== undefined) return refused;
+  const problem = connackProblem(packet);
+  return problem === undefined
+    ? undefined
+    : new NorthError('BROKER_PROTOCOL', `The CONNACK of the broker cannot be used: ${problem}.`);
+}
+
 function stepOf(error: NorthError, current: TestStepName): TestStepName {
-  if (error.code === 'BROKER_UNRESOLVED') return 'resolve';
-  if (error.code === 'WEBSOCKET_REFUSED') return 'websocket';
   if (error.code.startsWith('TLS_') || error.code.startsWith('CERTIFICATE_')) return 'tls';
   return current;
 }

@@ -3,7 +3,7 @@ import { openDataDirectory } from '../cache/data-directory.js';
 import { type ConnectorInput, connectorSchema } from '../config/connector.js';
 import { findingsOf } from '../config/finding.js';
 import { shapeOf } from '../config/shape.js';
-import type { Content } from '../core/content.js';
+import type { Content, ContentType } from '../core/content.js';
 import { NorthError } from '../core/error.js';
 import type { AcceptOptions, Connector, Receipt } from './connector.js';
 import { type ConnectorEnvironment, openLiveConnector } from './open-connector.js';
@@ -34,7 +34,12 @@ export async function openConnector(config: ConnectorInput, options: OpenConnect
   if (!checked.success) {
     const [finding] = findingsOf(checked.error.issues, config, shapeOf(connectorSchema));
     const details = finding === undefined ? {} : { place: finding.path.join('.'), remedy: finding.hint };
-    throw new NorthError('CONFIG_INVALID', `The configuration ${finding?.message ?? 'is wrong'}.`, details);
+    const subject = details.place ? `The setting ${details.place}` : 'The configuration';
+    throw new NorthError('CONFIG_INVALID', `${subject} ${finding?.message ?? 'is wrong'}.`, details);
+  }
+  // An empty path would be the folder in which the program happens to run.
+  if (typeof options?.dataDir !== 'string' || options.dataDir === '') {
+    throw new NorthError('CONFIG_INVALID', 'The option dataDir is missing.', { remedy: 'Give the path of a folder.' });
   }
   const directory = openDataDirectory(options.dataDir);
   let connector: Connector;
@@ -49,14 +54,20 @@ export async function openConnector(config: ConnectorInput, options: OpenConnect
   }
   connector.start();
   const close = async (deadlineMs = CLOSE_TIMEOUT_MS): Promise<void> => {
-    await connector.close(deadlineMs);
-    directory.close();
+    try {
+      await connector.close(deadlineMs);
+    } finally {
+      directory.close();
+    }
   };
   return {
     id: connector.id,
     name: connector.name,
     takes: (type, source) => connector.takes(type, source),
-    accept: (content, accept = {}) => connector.accept(content, { source: 'library', ...accept }),
+    accept: async (content, accept = {}) => {
+      assertContent(content);
+      return connector.accept(content, { source: 'library', ...accept });
+    },
     acceptFile: (content, file) => connector.acceptFile(content, file),
     position: (source) => connector.position(source),
     status: () => connector.status(),
@@ -68,4 +79,16 @@ export async function openConnector(config: ConnectorInput, options: OpenConnect
     stop: close,
     close,
   };
+}
+
+const LIST_TYPES: readonly unknown[] = ['time-values', 'setpoints', 'messages'] satisfies ContentType[];
+
+/** Programs without types can hand in anything. */
+function assertContent(content: unknown): void {
+  if (typeof content !== 'object' || content === null || !('type' in content)) {
+    throw new NorthError('CONTENT_MALFORMED', 'Content is an object with a type.');
+  }
+  if (LIST_TYPES.includes(content.type) && !('elements' in content && Array.isArray(content.elements))) {
+    throw new NorthError('CONTENT_MALFORMED', `Content of the type ${content.type} has a list of elements.`);
+  }
 }

@@ -78,6 +78,9 @@ export class LiveConnector implements Connector {
   #reconnects = -1;
   readonly #loggedEnds = new Set<string>();
   #closing: Promise<void> | undefined;
+  /** The cache can do nothing any more. */
+  #failure: NorthError | undefined;
+  #lastCacheStatus: StoreStatus;
 
   constructor(options: LiveConnectorOptions) {
     const { config, cache, clock, logger } = options;
@@ -128,6 +131,8 @@ export class LiveConnector implements Connector {
       },
     });
     cache.onAppended = (lane, _from, to) => this.#link.offered(lane, to);
+    cache.onFailed = (error) => this.#cacheFailed(error);
+    this.#lastCacheStatus = options.opened;
   }
 
   takes(type: ContentType, source: Source): boolean {
@@ -167,7 +172,7 @@ export class LiveConnector implements Connector {
   }
 
   start(): void {
-    if (this.#closing !== undefined || !this.#config.enabled) return;
+    if (this.#closing !== undefined || this.#failure !== undefined || !this.#config.enabled) return;
     this.#warnings.reviewSettings(this.#clock.wallMs());
     this.#link.start();
   }
@@ -190,12 +195,13 @@ export class LiveConnector implements Connector {
 
   async status(): Promise<ConnectorStatus> {
     const { session, state } = this.#link;
-    const cache = await this.#cache.status();
+    if (this.#failure === undefined) this.#lastCacheStatus = await this.#cache.status();
+    const cache = this.#lastCacheStatus;
     return {
       id: this.id,
       name: this.name,
       enabled: this.#config.enabled,
-      state: state.name,
+      state: this.#failure === undefined ? state.name : 'failed',
       description: this.#describe(state),
       sinceMs: this.#sinceMs,
       broker: 'broker' in state ? state.broker : undefined,
@@ -218,6 +224,7 @@ export class LiveConnector implements Connector {
   }
 
   #describe(state: LinkState): string {
+    if (this.#failure !== undefined) return `failed: ${this.#failure.message}`;
     if (!this.#config.enabled) return 'disabled';
     return describeState(state, {
       guarantee: this.#guarantee,
@@ -229,8 +236,18 @@ export class LiveConnector implements Connector {
   #stateChanged(state: LinkState): void {
     this.#sinceMs = this.#clock.wallMs();
     if (state.name !== 'online' && state.name !== 'recovering' && state.name !== 'draining') this.#grant = undefined;
-    const name: ConnectorState = state.name;
+    const name: ConnectorState = this.#failure === undefined ? state.name : 'failed';
     this.#listeners.emit('state', { id: this.id, state: name, description: this.#describe(state) });
+  }
+
+  /** Without its cache the connector can neither take nor settle anything: it says so and leaves the broker. */
+  #cacheFailed(error: NorthError): void {
+    this.#failure = error;
+    this.#lastError = { ...error.toJSON(), atMs: this.#clock.wallMs() };
+    this.#logger.error({ connector: this.id, code: error.code }, `${error.message} ${error.remedy}`);
+    this.#listeners.emit('failure', { id: this.id, error });
+    this.#stateChanged(this.#link.state);
+    void this.#link.stop(0);
   }
 
   #granted(granted: ConnectionGrant): void {

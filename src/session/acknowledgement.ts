@@ -160,10 +160,13 @@ export class Acknowledgements {
     const refusal = refusalOf(reasonCode);
     const reason = `The broker answered 0x${reasonCode.toString(16)}${text === undefined ? '' : `: ${text}`}.`;
     if (refusal.action === 'retry') {
-      const refusals = slots.refusals[id]! + 1;
-      slots.refusals[id] = refusals;
       if (refusal.slowDown) terms.window.halve(slots.timeMs[id]!, nowMs);
-      if (refusals < REFUSALS_MAX) this.#ledger.defer(id, nowMs + retryPauseMs(refusals));
+      const refusals = Math.min(255, slots.refusals[id]! + 1);
+      // Only when others have passed meanwhile is it perhaps the fault of this one.
+      if (refusals === 1 || slots.passedCount[id] !== this.count) slots.blames[id]!++;
+      slots.refusals[id] = refusals;
+      slots.passedCount[id] = this.count;
+      if (slots.blames[id]! < REFUSALS_MAX) this.#ledger.defer(id, nowMs + retryPauseMs(refusals));
       else this.#ledger.condemn(id, offset, { code: 'PUBLISH_RETRIES_EXHAUSTED', reason }, true);
       return;
     }

@@ -112,7 +112,7 @@ export class LaneCursor {
       : Math.max(last.firstOffset + last.count, this.#gapAfterTo);
   }
 
-  /** Goes over a gap when nothing before it is in flight. Slots of what was settled in it become free. */
+  /** Goes over a gap at once when everything before it is done. Slots of what was settled in it become free. */
   jumpGap(slots: Slots): void {
     if (this.head !== this.next || this.gapTo <= this.next) return;
     const count = Math.min(this.gapTo - this.next, this.idSize);

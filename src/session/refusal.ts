@@ -41,13 +41,16 @@ export function refusalOf(reasonCode: number): Refusal {
   }
 }
 
-/** A message that is refused for a passing reason this often goes to quarantine: it may be its own fault. */
+/**
+ * A message that is refused for a passing reason this often, while others pass, goes to quarantine: it may be its own
+ * fault. While the broker refuses everything, its quota used up or a part of it down, everything waits.
+ */
 export const REFUSALS_MAX = 8;
 
 const PAUSE_FIRST_MS = 500;
 const PAUSE_LONGEST_MS = 30_000;
 
-/** Doubles from half a second to half a minute: eight refusals take about a minute and a half. */
+/** Doubles from half a second to half a minute: the first eight take about a minute. */
 export function retryPauseMs(refusals: number): number {
   return Math.min(PAUSE_LONGEST_MS, PAUSE_FIRST_MS * 2 ** (refusals - 1));
 }

@@ -206,6 +206,13 @@ export class Sender {
         cursor.skip();
         continue;
       }
+      if (cursor.gapTo > cursor.next) {
+        // Something before the gap is not done yet. It may take long, so that the gap is gone over one by one.
+        const id = cursor.nextId;
+        cursor.skip();
+        ledger.settleUnsent(id, nowMs);
+        continue;
+      }
       const batch = cursor.batch;
       this.#readAhead(cursor);
       if (batch === undefined) return true;

@@ -47,6 +47,10 @@ export class Slots {
   readonly receivedOrder = new Float64Array(65_536);
   /** How often the broker refused it for a passing reason. */
   readonly refusals = new Uint8Array(65_536);
+  /** How many of these refusals came although others had passed since the one before. */
+  readonly blames = new Uint8Array(65_536);
+  /** How many acknowledgements there had been at its last refusal. */
+  readonly passedCount = new Float64Array(65_536);
   /** How many connections in a row died while it was in flight. */
   readonly deaths = new Uint8Array(65_536);
   /** How many connections in a row it was not answered on, although others after it were. */
@@ -62,6 +66,7 @@ export class Slots {
   clear(packetId: number): void {
     this.state[packetId] = WAITING;
     this.refusals[packetId] = 0;
+    this.blames[packetId] = 0;
     this.deaths[packetId] = 0;
     this.silences[packetId] = 0;
     this.isEnded[packetId] = 0;

@@ -13,13 +13,13 @@ import { type Channel, type ChannelEvents, streamChannel, webSocketChannel } fro
 import { addressText, lateRefusal, lostError, type TlsState, timeoutError } from './connection-error.js';
 import { dial } from './dial.js';
 import { type TlsInfo, upgradeToTls } from './tls-upgrade.js';
-import type { Transport, TransportEvents, TransportOptions } from './transport.js';
+import type { OpeningPhase, Transport, TransportEvents, TransportOptions } from './transport.js';
 import { upgradeToWebSocket } from './websocket-upgrade.js';
 
 /** How long an ending connection may take to send what is left and to be closed by the broker, too. */
 const LINGER_MS = 5000;
 
-type Phase = 'certificates' | 'resolving' | 'dialing' | 'securing' | 'upgrading' | 'open' | 'ending' | 'closed';
+type Phase = 'certificates' | OpeningPhase | 'open' | 'ending' | 'closed';
 
 export class SocketTransport implements Transport {
   readonly #options: TransportOptions;
@@ -211,9 +211,10 @@ export class SocketTransport implements Transport {
     });
   }
 
-  #enter(phase: Phase): void {
+  #enter(phase: OpeningPhase | 'open'): void {
     this.#phase = phase;
     this.#phaseStartMs = this.#clock.monotonicMs();
+    if (phase !== 'open') this.#events.entered?.(phase);
   }
 
   #elapsedMs(): number {

@@ -51,7 +51,12 @@ export interface OpenedInfo {
   tls?: TlsInfo;
 }
 
+/** What a transport does before it is open, in this order; the last two only with TLS and for websockets. */
+export type OpeningPhase = 'resolving' | 'dialing' | 'securing' | 'upgrading';
+
 export interface TransportEvents {
+  /** A phase begins, so that those before it have succeeded. */
+  entered?(phase: OpeningPhase): void;
   opened(info: OpenedInfo): void;
   /** The bytes belong to the receiver. */
   received(bytes: Buffer): void;

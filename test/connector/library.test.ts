@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { type LibraryConnector, NorthError, openConnector } from '../../src/index.js';
+import { type Content, type LibraryConnector, NorthError, openConnector } from '../../src/index.js';
 import { eventually, within } from '../kit/deadline.js';
 import { startMosquitto } from '../kit/mosquitto.js';
 import { freePort } from '../kit/ports.js';
@@ -96,6 +96,19 @@ test('content for which there is no transformer, or in which nothing is valid, i
   assert.equal(accepted, 0);
   assert.notEqual(receipt, '');
   assert.equal((await connector.status()).cache.waitingCounts.telemetry, 0);
+});
+
+test('what is no content at all is refused as malformed', async (t) => {
+  const connector = await open(t, { settings: { url: `mqtt://127.0.0.1:${await freePort()}` } });
+  for (const content of [undefined, null, 'text', {}, { type: 'messages' }, { type: 'messages', elements: 'abc' }]) {
+    // What a program without types may hand in.
+    await assert.rejects(connector.accept(content as Content), { code: 'CONTENT_MALFORMED' }, JSON.stringify(content));
+  }
+});
+
+test('an empty data directory is refused, and not taken for the folder where the program runs', async () => {
+  const config = { id: 'plant-a', settings: { url: 'mqtt://localhost' } };
+  await assert.rejects(openConnector(config, { dataDir: '' }), { code: 'CONFIG_INVALID', message: /dataDir/ });
 });
 
 test('a wrong configuration is refused with the place and a remedy, and no directory is made', async () => {

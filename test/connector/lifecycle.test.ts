@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import type { Worker } from 'node:worker_threads';
 import { startBlackhole } from '../kit/blackhole.js';
 import { eventually, within } from '../kit/deadline.js';
 import { ManualClock } from '../kit/manual-clock.js';
@@ -144,6 +145,36 @@ test('a connector that is stopped still accepts, one that is closed does not', a
   assert.equal((await subject.status()).cache.waitingCounts.telemetry, 2);
   await subject.close();
   await assert.rejects(subject.send('z'), { code: 'SERVICE_STOPPING' });
+});
+
+test('a connector whose cache thread dies says so, refuses what is new, and comes back with a restart', async (t) => {
+  const broker = await startMosquitto();
+  t.after(() => broker.stop());
+  const threads: Worker[] = [];
+  const note = (worker: Worker) => threads.push(worker);
+  process.on('worker', note);
+  const subject = await openSubject(t, { url: broker.url, qos: 2 });
+  process.off('worker', note);
+  await subject.send('before');
+  await subject.untilEmpty();
+  assert.equal(threads.length, 1);
+  await threads[0]?.terminate();
+  const status = await subject.until(({ state }) => state === 'failed', 'it to be failed');
+  assert.match(status.description, /^failed: The thread of the cache failed/);
+  assert.equal(status.lastError?.code, 'CACHE_FAILED');
+  assert.equal(status.counts.telemetry.published, 1);
+  assert.equal(subject.states.at(-1), 'failed');
+  assert.ok(
+    subject.log.some((line) => line.startsWith('error CACHE_FAILED')),
+    subject.log.join(' | '),
+  );
+  await assert.rejects(subject.send('refused'), { code: 'CACHE_FAILED' });
+  subject.connector.start();
+  assert.equal((await subject.status()).state, 'failed');
+  await within(subject.close(), 'the connector to close');
+  const next = await openSubject(t, { url: broker.url, qos: 2 }, { folder: subject.folder });
+  await next.send('after');
+  await next.untilEmpty();
 });
 
 test('a configuration that changes keeps what is queued, in order', async (t) => {

@@ -288,6 +288,25 @@ test('a gap that is found while messages before it are in flight is not asked fo
   assert.ok(stage.readCount - readCount < 3, `${stage.readCount - readCount} reads`);
 });
 
+test('a gap does not wait for what is in flight or tried again before it', () => {
+  const stage = new Stage({});
+  stage.online();
+  stage.accept('telemetry', 2);
+  stage.acknowledge('puback', ['t0'], 0x80);
+  stage.isHoldingReads = true;
+  stage.accept('telemetry', 3);
+  stage.accept('telemetry', 1);
+  stage.cache.damage('telemetry', 2, 5);
+  stage.sent();
+  stage.isHoldingReads = false;
+  stage.flush();
+  assert.deepEqual(stage.publishedKeys(), ['t5']);
+  stage.acknowledge('puback', ['t1', 't5']);
+  stage.pass(500);
+  stage.acknowledge('puback', ['t0']);
+  assert.equal(stage.session.cursorOf('telemetry').head, 6);
+});
+
 test('a gap over messages that were settled already leaves nothing behind for those that get their identifiers', () => {
   const stage = new Stage({});
   stage.online();

@@ -61,7 +61,7 @@ test('the others flow while a refused message waits, and it goes out before what
   assert.deepEqual(stage.sentWords(), ['PUBLISH t0', 'PUBLISH t3']);
 });
 
-test('a message that is refused eight times goes to quarantine with the reason of the broker', () => {
+test('a message that is refused eight times while others pass goes to quarantine with the reason of the broker', () => {
   const stage = new Stage({});
   stage.online();
   stage.accept('telemetry', 1);
@@ -69,6 +69,9 @@ test('a message that is refused eight times goes to quarantine with the reason o
     assert.deepEqual(stage.publishedKeys(), ['t0'], `attempt ${refusals}`);
     const properties = { reasonString: 'overloaded' };
     stage.answer({ cmd: 'puback', messageId: 8192, reasonCode: 0x80, properties });
+    const [other] = stage.accept('telemetry', 1);
+    stage.acknowledge('puback', [other ?? '']);
+    assert.deepEqual(stage.publishedKeys(), [other]);
     stage.pass(30_000);
   }
   assert.deepEqual(stage.publishedKeys(), []);
@@ -76,7 +79,32 @@ test('a message that is refused eight times goes to quarantine with the reason o
     code: 'PUBLISH_RETRIES_EXHAUSTED',
     reason: 'The broker answered 0x80: overloaded.',
   });
-  assert.equal(stage.session.cursorOf('telemetry').head, 1);
+  assert.equal(stage.session.cursorOf('telemetry').head, 9);
+});
+
+test('while the broker refuses everything, nothing goes to quarantine, and it is tried less and less often', () => {
+  for (const code of [0x80, 0x83, 0x97]) {
+    const stage = new Stage({});
+    stage.online();
+    stage.accept('telemetry', 50);
+    let attempts = 0;
+    for (let second = 0; second < 3600; second++) {
+      for (let keys = stage.publishedKeys(); keys.length > 0; keys = stage.publishedKeys()) {
+        attempts += keys.length;
+        stage.acknowledge('puback', keys, code);
+      }
+      stage.pass(1000);
+    }
+    assert.equal(stage.cache.quarantine.size, 0);
+    assert.ok(attempts < 50 * 130, `${attempts} attempts in an hour`);
+    for (let second = 0; second < 120; second++) {
+      for (let keys = stage.publishedKeys(); keys.length > 0; keys = stage.publishedKeys()) {
+        stage.acknowledge('puback', keys);
+      }
+      stage.pass(1000);
+    }
+    assert.equal(stage.session.countsOf('telemetry').published, 50);
+  }
 });
 
 test('a refused message that was sent again has DUP when the connection ends before its answer', () => {

@@ -233,6 +233,8 @@ export class Watcher {
     const { packetId, reasonCode } = packet;
     const key = keyOfPacketId(packetId, (lane) => this.#cache.progress.lanes[lane].firstUnsettled);
     if (!this.#sentInSession.has(key) && packet.type !== PUBCOMP) return;
+    // "Packet identifier in use" says that the broker has the message: it is no refusal.
+    if (reasonCode === 0x91) return;
     if (reasonCode >= 0x80 && packet.type !== PUBCOMP) {
       this.refused.add(key);
       this.#ended.add(key);
