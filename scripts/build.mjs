@@ -1,7 +1,7 @@
 // Builds src/ into dist/ for installation: types are checked, old output is removed, files that are no TypeScript go
 // along, and the command line is made executable.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { sourceFiles } from './compile.mjs';
 
@@ -28,8 +28,24 @@ export function build() {
     mkdirSync(dirname(target), { recursive: true });
     cpSync(file, target);
   }
-  if (existsSync(join(ROOT, COMMAND))) chmodSync(join(ROOT, COMMAND), 0o755);
+  if (existsSync(join(ROOT, COMMAND))) {
+    chmodSync(join(ROOT, COMMAND), 0o755);
+    linkCommand();
+  }
   return 0;
+}
+
+// With this link, `npx mqtt-north` in a checkout runs what was built here; without it, npx would install a copy elsewhere
+// first. Where links cannot be made, it still does that.
+function linkCommand() {
+  const link = join(ROOT, 'node_modules', '.bin', 'mqtt-north');
+  try {
+    mkdirSync(dirname(link), { recursive: true });
+    rmSync(link, { force: true });
+    symlinkSync(join('..', '..', COMMAND), link);
+  } catch (error) {
+    console.error(`No link for npx: ${error.message}`);
+  }
 }
 
 if (process.argv[1] === import.meta.filename) process.exitCode = build();

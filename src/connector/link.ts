@@ -277,7 +277,7 @@ export class Link {
   #save(save: SessionSave): void {
     this.#options.cache.save({ ...save, atMs: this.#clock.wallMs() }, (error) => {
       this.session.saved(error === undefined, this.#now(), this.#clock.wallMs());
-      if (!this.session.hasUnsaved) for (const tell of this.#whenSaved.splice(0)) tell();
+      if (error !== undefined || !this.session.hasUnsaved) for (const tell of this.#whenSaved.splice(0)) tell();
     });
   }
 

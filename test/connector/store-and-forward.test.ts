@@ -93,6 +93,23 @@ test('a full cache refuses what is new with CACHE_FULL, and takes it again when 
   assert.deepEqual(subscriber.texts(), accepted);
 });
 
+test('of very many requests at once to a cache that fills up, each is either stored or refused', async (t) => {
+  const url = `mqtt://127.0.0.1:${await freePort()}`;
+  const subject = await openSubject(t, { url }, { caching: { maxSize: '1 MiB' }, isStopped: true });
+  const payload = 'x'.repeat(400);
+  const results = await Promise.allSettled(
+    Array.from({ length: 5000 }, (_, index) => accept(subject, [`${index} ${payload}`])),
+  );
+  const stored = results.filter(({ status }) => status === 'fulfilled').length;
+  const codes = results.flatMap((result) => (result.status === 'rejected' ? [result.reason.code] : []));
+  assert.ok(stored > 100 && stored < 4900, `${stored} of 5000 were stored`);
+  assert.deepEqual(new Set(codes), new Set(['CACHE_FULL']));
+  const { cache, counts } = await subject.status();
+  assert.equal(cache.waitingCounts.telemetry, stored);
+  assert.equal(counts.telemetry.accepted, stored);
+  assert.ok(cache.sizeBytes <= 1024 * 1024, `${cache.sizeBytes} bytes`);
+});
+
 test('with drop-oldest a full cache lets go of the oldest telemetry, counts and logs it, and never of alerts', async (t) => {
   const broker = await startMosquitto();
   t.after(() => broker.stop());

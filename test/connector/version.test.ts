@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { Aedes } from 'aedes';
 import { startMosquitto } from '../kit/mosquitto.js';
 import { freePort } from '../kit/ports.js';
 import { startProcess } from '../kit/process.js';
@@ -119,6 +122,28 @@ test('mosquitto is spoken to in each version, as the settings say', async (t) =>
     );
     await proxy.close();
   }
+});
+
+test('Aedes, the broker of the quick start, gets everything exactly once', async (t) => {
+  const aedes = await Aedes.createBroker();
+  const server = createServer(aedes.handle);
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  t.after(() => {
+    aedes.close();
+    server.close();
+  });
+  const address = server.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  const url = `mqtt://127.0.0.1:${address.port}`;
+  const subscriber = await openSubscriber({ url, protocolVersion: 4 });
+  t.after(() => subscriber.close());
+  const subject = await openSubject(t, { url, qos: 2 });
+  const texts = Array.from({ length: 200 }, (_, index) => `${index}`);
+  await subject.send(...texts);
+  const status = await subject.untilEmpty();
+  await subscriber.waitFor(200);
+  assert.deepEqual(subscriber.texts(), texts);
+  assert.match(status.description, /exactly once$/);
 });
 
 const HAS_NATS = spawnSync('nats-server', ['--version']).status === 0;

@@ -321,6 +321,7 @@ class BrokerConnection implements LinkEnd {
     session.held.set(id, { key, packet, isPubrecDue: true });
     if (traits.heldMax !== undefined && this.#version === 4 && session.held.size > traits.heldMax) {
       session.held.delete(id);
+      this.#broker.overruns.push(`${key} came while ${traits.heldMax} were held`);
       this.drop();
       return;
     }

@@ -24,6 +24,7 @@ interface WatchedConnection {
   in: PacketStream;
   protocolVersion: 4 | 5;
   isConnected: boolean;
+  isWipe: boolean;
   sessionPresent: boolean;
   receiveMaximum: number;
   /** Identifiers that count against the broker's quota. */
@@ -91,6 +92,7 @@ export class Watcher {
       in: new PacketStream(protocolVersion),
       protocolVersion,
       isConnected: false,
+      isWipe: false,
       sessionPresent: false,
       receiveMaximum: this.receiveMaximum,
       open: new Set(),
@@ -134,8 +136,10 @@ export class Watcher {
       return;
     }
     for (const packet of connection.out.read(bytes)) {
-      if (packet.type === CONNECT) continue;
-      if (packet.type === PUBLISH) this.#published(connection, packet);
+      // A lasting session of 3.1.1 asks for a clean one only to wipe out what an unknown life has left.
+      if (packet.type === CONNECT) {
+        connection.isWipe = this.#isPersistent && connection.protocolVersion === 4 && (packet.bytes[9]! & 2) !== 0;
+      } else if (packet.type === PUBLISH) this.#published(connection, packet);
       else if (packet.type === PUBREL) this.#released(connection, packet);
       else if (packet.type === PINGREQ) this.pingCount++;
     }
@@ -226,7 +230,7 @@ export class Watcher {
     this.epoch++;
     this.#sentInSession.clear();
     this.#knownReceived.clear();
-    if (this.#isPersistent) this.#isIdentityDue = true;
+    if (this.#isPersistent && !connection.isWipe) this.#isIdentityDue = true;
   }
 
   #acknowledged(connection: WatchedConnection, packet: SeenPacket): void {
