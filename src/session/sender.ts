@@ -189,12 +189,14 @@ export class Sender {
   #publishLane(cursor: LaneCursor, end: number, terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
     const ledger = this.#ledger;
     const window = this.#resendsAlone ? 1 : this.windowOf(terms);
-    // A few places stay free for higher lanes, so that an alert never waits for telemetry to be acknowledged.
-    const limit = window >= 4 ? window - cursor.index : window;
+    // A few places stay free for higher lanes, so that an alert never waits for telemetry to be acknowledged. What is sent
+    // again was in flight together before and finds room together again.
+    const freeCount = this.isResending ? 0 : cursor.index;
+    const limit = window >= 4 ? window - freeCount : window;
     // At QoS 2 one place stays free for nobody: a broker that holds as many as it takes when we crash would refuse
     // everything that we send again before what it holds.
     const qos2Max = terms.qos2WindowMax;
-    const qos2Limit = Math.max(1, qos2Max >= 5 ? qos2Max - 1 - cursor.index : qos2Max - 1);
+    const qos2Limit = Math.max(1, qos2Max >= 5 ? qos2Max - 1 - freeCount : qos2Max - 1);
     for (;;) {
       if (cursor.gapTo > cursor.next) cursor.jumpGap(ledger.slots);
       if (cursor.next >= end) return true;

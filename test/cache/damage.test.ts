@@ -12,6 +12,8 @@ import {
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import Database from 'better-sqlite3';
+import { isIntact } from '../../src/cache/batch-table.js';
+import { DamagedSource } from '../../src/cache/damaged-source.js';
 import { SCHEMA_VERSION } from '../../src/cache/schema.js';
 import type { Store } from '../../src/cache/store.js';
 import type { Lane } from '../../src/core/lane.js';
@@ -177,6 +179,17 @@ describe('a batch with damaged bytes', () => {
       assert.ok(existsSync(join(folder, 'cache.db.damaged-1')));
       store.close();
     }
+  });
+
+  test('is put together again when the chain of its pages is broken', () => {
+    const many = numbered('message-', 1500).map((text) => text.padEnd(40, '.'));
+    const folder = cacheWith([['first'], many, ['last']]);
+    changeAt(folder, 'message-700.', (bytes, at) => bytes.fill(0xff, at - (at % PAGE), at - (at % PAGE) + 4));
+    const store = openIn(folder);
+    assert.deepEqual(payloads(readAll(store, 'telemetry')), ['first', ...many, 'last']);
+    assert.deepEqual(unreadable(store), []);
+    assert.ok(store.status().findings.length > 0);
+    store.close();
   });
 
   test('that has vanished from the tree is reported with its offsets', () => {
@@ -430,6 +443,37 @@ describe('files that are not as they should be', () => {
       readdirSync(crashed).filter((name) => name.includes('damaged') || name.includes('new')),
       [],
     );
+  });
+
+  test('the pages of a file are read with what its log has made of them', () => {
+    const folder = temporaryFolder('pages');
+    const store = openIn(folder);
+    const { cacheId } = store.status();
+    execute(store, append('telemetry', TEXTS));
+    execute(
+      store,
+      append(
+        'telemetry',
+        numbered('large-', 500).map((text) => text.padEnd(100, '.')),
+      ),
+    );
+    execute(store, save(store, { telemetry: { firstUnsettled: 3 } }, { identity: { broker: 'b', clientId: 'c' } }));
+    const copy = copyCrashed(folder);
+    store.close();
+    assert.ok(readFileSync(join(copy, 'cache.db')).indexOf('message-7.') < 0, 'the messages are in the log alone');
+    const source = new DamagedSource(join(copy, 'cache.db'));
+    assert.equal(source.cacheId(), cacheId);
+    assert.deepEqual(
+      [...source.batchesInPages()].map(({ offset, count }) => [offset, count]),
+      [
+        [0, 20],
+        [20, 500],
+      ],
+    );
+    for (const row of source.batchesInPages()) assert.ok(isIntact(row));
+    assert.equal(source.lane('telemetry')?.firstUnsettled, 3);
+    assert.deepEqual(source.session()?.identity, { broker: 'b', clientId: 'c' });
+    source.close();
   });
 
   test('a database of somebody else is kept and replaced', () => {

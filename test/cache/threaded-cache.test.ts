@@ -6,10 +6,10 @@ import type { Worker } from 'node:worker_threads';
 import Database from 'better-sqlite3';
 import type { Cache } from '../../src/cache/cache.js';
 import { SWEEP_PERIOD_MS } from '../../src/cache/cache-front.js';
-import type { Batch, StoreLimits } from '../../src/cache/store.js';
+import type { AppendReply, Batch, StoreLimits } from '../../src/cache/store.js';
 import { openCache } from '../../src/cache/threaded-cache.js';
 import type { Lane } from '../../src/core/lane.js';
-import { eventually } from '../kit/deadline.js';
+import { eventually, within } from '../kit/deadline.js';
 import { ManualClock } from '../kit/manual-clock.js';
 import { startScript } from '../kit/process.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
@@ -74,6 +74,21 @@ describe('the cache in its thread', () => {
     const rows = db.prepare<[], number>('SELECT count(*) FROM batch').pluck().get()!;
     db.close();
     assert.ok(rows <= 5, `500 appends at once became ${rows} rows`);
+  });
+
+  test('answers everything that comes while it is busy, turn after turn', async () => {
+    const cache = await openCache({ folder: temporaryFolder('threaded'), limits: LIMITS });
+    const receipts: Promise<AppendReply>[] = [];
+    for (let turn = 0; turn < 200; turn++) {
+      receipts.push(cache.append(append('telemetry', [`${turn}`])), cache.append(append('alert', [`${turn}`])));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const replies = await within(Promise.all(receipts), 'the receipts of all turns');
+    assert.deepEqual(
+      replies.map(({ ranges }) => ranges[0]!.from),
+      replies.map((_, index) => Math.floor(index / 2)),
+    );
+    await cache.close();
   });
 
   test('carries batches of every size across unharmed, in both directions', async () => {

@@ -183,7 +183,8 @@ export function planOf(seed: number): WorldPlan {
         [0, 5],
         [1, 60],
       ] as const),
-      pubrecsMax: !isCrashing && inflightMax <= 20 && random.chance(0.2) ? random.between(1, 10) : undefined,
+      pubrecsMax:
+        !isCrashing && !isLoudlyBad && inflightMax <= 20 && random.chance(0.2) ? random.between(1, 10) : undefined,
       unknownPubrelCode: random.pick([0, 0x92] as const),
       saysInUse: protocolVersion === 5 && random.chance(0.1),
       downgrades: random.chance(0.05),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NorthError } from '../../src/core/error.js';
+import { packetIdOf } from './key.js';
 import { Stage } from './stage.js';
 
 const KEPT = { sessionPresent: true };
@@ -157,6 +158,26 @@ test('after a crash the lanes are sent again one after the other, also when the 
   stage.isHoldingReads = false;
   stage.flush();
   assert.deepEqual(stage.sentWords(), ['PUBLISH c0 dup', 'PUBLISH t0 dup', 'PUBLISH t1 dup']);
+});
+
+test('all that was in flight in several lanes finds room again at once', () => {
+  const stage = new Stage({ inflightMax: 6 });
+  stage.online();
+  stage.accept('telemetry', 10, { qos: 2 });
+  stage.accept('alert', 10, { qos: 2 });
+  stage.accept('command', 10, { qos: 2 });
+  const sent = stage.publishedKeys();
+  assert.equal(sent.length, 5);
+  stage.lose();
+  stage.online(KEPT);
+  assert.deepEqual(
+    stage
+      .published()
+      .filter(({ dup }) => dup)
+      .map(({ messageId }) => messageId)
+      .sort(),
+    sent.map(packetIdOf).sort(),
+  );
 });
 
 test('a new process whose re-sends are too much for the broker sends them one at a time', () => {

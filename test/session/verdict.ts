@@ -10,7 +10,9 @@ export function verdictOf(world: World): string[] {
     !plan.isPersistent || plan.faults.some((fault) => fault.kind === 'brokerCrash' && !fault.keepsSessions);
   // A process that ends while it sends again for a former one may leave the broker with as many messages as it takes; the
   // next one cannot know which they are, and whatever it sends before them is one too many.
-  const isQuotaRiddle = broker.overruns.length > 0 && connector.crashCount > 1;
+  const restarts = plan.faults.filter((fault) => fault.kind === 'restart' && !fault.isSameProcess);
+  const newProcessCount = connector.crashCount + restarts.length;
+  const isQuotaRiddle = broker.overruns.length > 0 && newProcessCount > 1;
   // When connection after connection dies under it, an innocent message cannot be told from one that the broker refuses.
   const looksPoisonous = plan.faults.filter(({ kind }) => ['cut', 'cutAt', 'brokerCrash'].includes(kind)).length >= 4;
   const isAtQos0 = plan.broker.maximumQos === 0;
@@ -42,13 +44,11 @@ export function verdictOf(world: World): string[] {
   const isBrokersOrder = plan.broker.pubrecsMax !== undefined && plan.broker.deliversAt === 'pubrel';
   if (!isBrokersOrder) problems.push(...orderProblems(world));
   // Only a new process cannot know what the broker holds.
-  if (connector.crashCount === 0) problems.push(...broker.overruns);
+  if (newProcessCount === 0) problems.push(...broker.overruns);
   let possibleDuplicates = connector.counts.possibleDuplicates;
   for (const lane of LANES) possibleDuplicates += connector.session.countsOf(lane).possibleDuplicates;
   // A new process takes everything below its bound for sent, and does not know that it was in an older session.
-  const isSameProcess =
-    connector.crashCount === 0 && !plan.faults.some((fault) => fault.kind === 'restart' && !fault.isSameProcess);
-  if (isSameProcess && broker.maskedLossCount === 0) {
+  if (newProcessCount === 0 && broker.maskedLossCount === 0) {
     if (repeatedCount > possibleDuplicates) {
       problems.push(`${repeatedCount} were repeated and ${possibleDuplicates} counted as possible duplicates.`);
     }
