@@ -80,6 +80,11 @@ export class Sender {
   /** True in a new process until all that is settled: it does not know what the broker holds of the former one's messages. */
   #isUnsure = true;
   #resendsAlone = false;
+  /** Per lane, messages of QoS 2 that are still to be sent again one at a time. */
+  readonly #cautionCounts: [number, number, number] = [0, 0, 0];
+  #isCautious = false;
+  /** One of them is in flight, and nothing goes beside it. */
+  #isAlone = false;
   #out: Buffer = Buffer.allocUnsafeSlow(OUTPUT_SIZE_BYTES);
   #outSize = 0;
   #turnSize = 0;
@@ -100,8 +105,15 @@ export class Sender {
     this.#pauseOf = options.pauseOf;
   }
 
-  /** A new connection: nothing of the former one holds. */
-  begin(nowMs: number): void {
+  /**
+   * A new connection: nothing of the former one holds.
+   *
+   * @param cautionCount how many messages of QoS 2 the broker may hold of a former process, where it drops without a word
+   * what exceeds its quota; 0: it holds none, or says so. In each lane so many are then sent again one at a time.
+   */
+  begin(nowMs: number, cautionCount = 0): void {
+    this.#cautionCounts.fill(this.#isUnsure ? cautionCount : 0);
+    this.#isAlone = false;
     this.isTurnFull = false;
     this.resumeAtMs = undefined;
     this.writtenAtMs = nowMs;
@@ -152,9 +164,28 @@ export class Sender {
    * those of higher lanes: the broker may hold what we have not sent again yet, and counts it against its quota.
    */
   #resend(terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
+    this.#isCautious = true;
+    const isPassed = this.#resendCautiously(terms, nowMs, wallMs);
+    this.#isCautious = false;
+    if (!isPassed) return false;
     for (const cursor of this.#ledger.cursors) {
       const end = Math.min(cursor.end, cursor.resendHigh);
       if (!this.#publishLane(cursor, end, terms, nowMs, wallMs) || cursor.next < end) return false;
+    }
+    return true;
+  }
+
+  /**
+   * Nobody knows how what the broker holds is spread over the lanes, only that it is the first of each. What it does not
+   * hold of a lane may be one too many while it holds others of the next; so all lanes are passed over first.
+   */
+  #resendCautiously(terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
+    for (const cursor of this.#ledger.cursors) {
+      if (this.#cautionCounts[cursor.index] === 0) continue;
+      const end = Math.min(cursor.end, cursor.resendHigh);
+      if (!this.#publishLane(cursor, end, terms, nowMs, wallMs)) return false;
+      if (cursor.next < end && this.#cautionCounts[cursor.index] > 0) return false;
+      this.#cautionCounts[cursor.index] = 0;
     }
     return true;
   }
@@ -223,6 +254,10 @@ export class Sender {
         return true;
       }
       if (ledger.inflight >= qos2Limit && terms.encoder.qosOf(batch.data, cursor.recordAt) === 2) return true;
+      if (this.#isAlone && ledger.inflight > 0) return true;
+      this.#isAlone = false;
+      const isCautious = this.#isCautious && terms.encoder.qosOf(batch.data, cursor.recordAt) === 2;
+      if (isCautious && (ledger.inflight > 0 || this.#cautionCounts[cursor.index] === 0)) return true;
       if (!this.isWritable) return false;
       if (this.#turnSize >= TURN_SIZE_MAX_BYTES) {
         this.isTurnFull = true;
@@ -236,6 +271,11 @@ export class Sender {
         }
       }
       this.#publish(cursor, batch.data, batch.acceptedAtMs, terms, nowMs, wallMs);
+      // What has expired or is refused unsent leaves nothing in flight.
+      if (isCautious && ledger.inflight > 0) {
+        this.#cautionCounts[cursor.index]--;
+        this.#isAlone = true;
+      }
     }
   }
 

@@ -461,13 +461,13 @@ export class Session {
       protocolVersion: this.#protocolVersion,
       window: new Window(limit),
       packetSizeMaxBytes: grant.maximumPacketSizeBytes,
-      // A 3.1.1 broker cannot say how much it takes, and Mosquitto closes the connection at the 21st message in flight at
-      // QoS 2. More are only tried when the settings say so.
-      qos2WindowMax:
-        this.#protocolVersion === 4 && this.#options.inflightMax === 65_535 ? UNANNOUNCED_WINDOW_MAX : limit,
+      // A 3.1.1 broker cannot say how much it takes, and no answer says that it was too much: Mosquitto acknowledges the
+      // 21st message in flight at QoS 2 like the others, and drops it. Therefore more are never tried.
+      qos2WindowMax: this.#protocolVersion === 4 ? Math.min(UNANNOUNCED_WINDOW_MAX, limit) : limit,
     };
     this.#acknowledgements.begin();
-    this.#sender.begin(this.#nowMs);
+    const isHoldingUnseen = this.#protocolVersion === 4 && grant.sessionPresent;
+    this.#sender.begin(this.#nowMs, isHoldingUnseen ? this.#terms.qos2WindowMax : 0);
     this.#ledger.resume(grant.sessionPresent);
     const clientId = grant.assignedClientId ?? this.#options.clientId;
     if (!grant.sessionPresent) {
