@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NorthError } from '../../src/core/error.js';
-import { type Key, packetIdOf } from './key.js';
+import { type Key, packetIdOf } from '../simulation/key.js';
 import { Stage } from './stage.js';
 
 /** Answers everything, but closes when it sees one of these. Gives how many connections it took until all went through. */

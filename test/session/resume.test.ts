@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NorthError } from '../../src/core/error.js';
-import { packetIdOf } from './key.js';
+import { packetIdOf } from '../simulation/key.js';
 import { Stage } from './stage.js';
 
 const KEPT = { sessionPresent: true };

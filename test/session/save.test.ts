@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { placeOf } from './key.js';
+import { placeOf } from '../simulation/key.js';
 import { Stage } from './stage.js';
 
 const KEPT = { sessionPresent: true };

@@ -10,8 +10,8 @@ import type { Lane } from '../../src/core/lane.js';
 import type { Message } from '../../src/core/message.js';
 import type { SessionSave } from '../../src/session/ledger.js';
 import { Session, type SessionEvent, type SessionOptions } from '../../src/session/session.js';
-import { type Key, keyIn, keyOf, packetIdOf, payloadOf } from './key.js';
-import { ModelCache } from './model-cache.js';
+import { type Key, keyIn, keyOf, packetIdOf, payloadOf } from '../simulation/key.js';
+import { ModelCache } from '../simulation/model-cache.js';
 
 export interface StageOptions extends Partial<SessionOptions> {
   protocolVersion?: 4 | 5;

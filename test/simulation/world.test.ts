@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { planOf } from './plan.js';
 import { problemsOf, shrink } from './shrink.js';
 
-/** More worlds, or another beginning, by the environment: `WORLDS=20000 SEED=5 npm run test:one -- session/world`. */
+/** More worlds, or another beginning, by the environment: `WORLDS=20000 SEED=5 npm run test:one -- simulation/world`. */
 const WORLDS = Number(process.env.WORLDS ?? 1000);
 const FIRST_SEED = Number(process.env.SEED ?? 1);
 const SHOWN_MAX = 20;
