@@ -32,8 +32,6 @@ export class Acknowledgements {
   readonly latency = new LatencyHistogram();
   /** All that came, over all connections: it tells whether anything passes at all. */
   count = 0;
-  /** A PUBREC has come on this connection. */
-  hasQos2 = false;
   /** When the message was sent on this connection that was the last to be answered; undefined: none was. */
   answeredMs: number | undefined;
   turnCount = 0;
@@ -52,7 +50,6 @@ export class Acknowledgements {
   /** A new connection: the broker's access rules may have changed. */
   begin(): void {
     this.#pausedTopics.clear();
-    this.hasQos2 = false;
     this.answeredMs = undefined;
   }
 
@@ -113,7 +110,6 @@ export class Acknowledgements {
     if (slots.qos[id] === 1) {
       return new NorthError('BROKER_PROTOCOL', 'The broker answered a QoS 1 message with PUBREC.');
     }
-    this.hasQos2 = true;
     this.#passed(nowMs - slots.timeMs[id]!);
     this.#ledger.receive(id);
     return undefined;

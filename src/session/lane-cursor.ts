@@ -53,6 +53,11 @@ export class LaneCursor {
     this.idSize = range.size;
   }
 
+  /** One past the last offset that is to be sent again on this connection. */
+  get resendEnd(): number {
+    return Math.min(this.end, this.resendHigh);
+  }
+
   idOf(offset: number): number {
     return this.idStart + (offset % this.idSize);
   }

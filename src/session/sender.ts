@@ -13,6 +13,7 @@ import type { PublishEncoder } from '../wire/publish-encoder.js';
 import type { LaneCursor } from './lane-cursor.js';
 import type { Ledger } from './ledger.js';
 import type { RateLimit } from './rate-limit.js';
+import { type Candidate, Resend } from './resend.js';
 import { RELEASABLE, WAITING } from './slots.js';
 import type { Window } from './window.js';
 
@@ -75,16 +76,7 @@ export class Sender {
   /** Topics of what is in flight, kept only while the broker refuses some. */
   readonly topics: (string | undefined)[] = [];
   keepsTopics = false;
-  /** True from the beginning of a connection until everything that may have been sent before has been sent again. */
-  isResending = false;
-  /** True in a new process until all that is settled: it does not know what the broker holds of the former one's messages. */
-  #isUnsure = true;
-  #resendsAlone = false;
-  /** Per lane, messages of QoS 2 that are still to be sent again one at a time. */
-  readonly #cautionCounts: [number, number, number] = [0, 0, 0];
-  #isCautious = false;
-  /** One of them is in flight, and nothing goes beside it. */
-  #isAlone = false;
+  readonly #resend: Resend;
   #out: Buffer = Buffer.allocUnsafeSlow(OUTPUT_SIZE_BYTES);
   #outSize = 0;
   #turnSize = 0;
@@ -98,6 +90,7 @@ export class Sender {
     pauseOf: (topic: Uint8Array) => QuarantineReason | undefined;
   }) {
     this.#ledger = options.ledger;
+    this.#resend = new Resend(options.ledger);
     this.#port = options.port;
     this.#rateLimit = options.rateLimit;
     this.#maxAgeMs = options.maxAgeMs;
@@ -105,29 +98,23 @@ export class Sender {
     this.#pauseOf = options.pauseOf;
   }
 
-  /**
-   * A new connection: nothing of the former one holds.
-   *
-   * @param cautionCount how many messages of QoS 2 the broker may hold of a former process, where it drops without a word
-   * what exceeds its quota; 0: it holds none, or says so. In each lane so many are then sent again one at a time.
-   */
-  begin(nowMs: number, cautionCount = 0): void {
-    this.#cautionCounts.fill(this.#isUnsure ? cautionCount : 0);
-    this.#isAlone = false;
+  /** A new connection: nothing of the former one holds. For `heldMax` see `Resend`. */
+  begin(nowMs: number, heldMax = 0): void {
+    this.#resend.begin(heldMax);
     this.isTurnFull = false;
     this.resumeAtMs = undefined;
     this.writtenAtMs = nowMs;
     this.keepsTopics = false;
     this.topics.length = 0;
-    this.isResending = true;
   }
 
-  /**
-   * The connection has ended. When the broker did that because of what we had sent again for a former process, it was
-   * perhaps too much for its quota, which is also filled with what we had not come to yet: then one at a time.
-   */
-  ended(isByBroker: boolean): void {
-    this.#resendsAlone = isByBroker && this.#isUnsure;
+  /** The connection has ended; for the parameters see `Resend`. */
+  ended(isByBroker: boolean, isOverrun: boolean): void {
+    this.#resend.ended(isByBroker, isOverrun);
+  }
+
+  get isResending(): boolean {
+    return this.#resend.isUnderWay;
   }
 
   /** How many messages may be in flight now. */
@@ -143,13 +130,8 @@ export class Sender {
     if (this.isWritable) this.#release(nowMs);
     if (mayPublish) {
       if (this.#rateLimit.isLimited) this.#rateLimit.fill(nowMs);
-      if (this.isResending && this.#resend(terms, nowMs, wallMs)) {
-        this.isResending = false;
-        this.#resendsAlone = false;
-      }
-      if (this.#isUnsure && !this.isResending) {
-        this.#isUnsure = this.#ledger.cursors.some(({ head, resendHigh }) => head < resendHigh);
-      }
+      if (this.isResending && this.#sendAgain(terms, nowMs, wallMs)) this.#resend.completed();
+      if (!this.isResending) this.#resend.review();
       if (!this.isResending) {
         for (const cursor of this.#ledger.cursors) {
           if (!this.#publishLane(cursor, cursor.end, terms, nowMs, wallMs)) break;
@@ -163,30 +145,53 @@ export class Sender {
    * Sends again what may have been sent, lane by lane, and gives true when that is done. New messages wait for it, also
    * those of higher lanes: the broker may hold what we have not sent again yet, and counts it against its quota.
    */
-  #resend(terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
-    this.#isCautious = true;
-    const isPassed = this.#resendCautiously(terms, nowMs, wallMs);
-    this.#isCautious = false;
-    if (!isPassed) return false;
+  #sendAgain(terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
+    while (this.#resend.candidate !== undefined) {
+      if (!this.#sendCandidate(this.#resend.candidate, terms, nowMs, wallMs)) return false;
+    }
     for (const cursor of this.#ledger.cursors) {
-      const end = Math.min(cursor.end, cursor.resendHigh);
-      if (!this.#publishLane(cursor, end, terms, nowMs, wallMs) || cursor.next < end) return false;
+      if (!this.#resend.isCautiousIn(cursor)) continue;
+      if (!this.#publishLane(cursor, cursor.resendEnd, terms, nowMs, wallMs)) return false;
+      if (this.#resend.isCautiousIn(cursor) && cursor.next < cursor.resendEnd) return false;
+      this.#resend.passed(cursor);
+    }
+    for (const cursor of this.#ledger.cursors) {
+      if (!this.#publishLane(cursor, cursor.resendEnd, terms, nowMs, wallMs)) return false;
+      if (cursor.next < cursor.resendEnd) return false;
     }
     return true;
   }
 
-  /**
-   * Nobody knows how what the broker holds is spread over the lanes, only that it is the first of each. What it does not
-   * hold of a lane may be one too many while it holds others of the next; so all lanes are passed over first.
-   */
-  #resendCautiously(terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
-    for (const cursor of this.#ledger.cursors) {
-      if (this.#cautionCounts[cursor.index] === 0) continue;
-      const end = Math.min(cursor.end, cursor.resendHigh);
-      if (!this.#publishLane(cursor, end, terms, nowMs, wallMs)) return false;
-      if (cursor.next < end && this.#cautionCounts[cursor.index] > 0) return false;
-      this.#cautionCounts[cursor.index] = 0;
+  /** Gives false as long as it waits for something. */
+  #sendCandidate(candidate: Candidate, terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
+    const { cursor } = candidate;
+    if (this.#ledger.inflight > 0) return false;
+    if (candidate.isSent) {
+      this.#resend.endSearch();
+      cursor.rewindTo(cursor.head);
+      return true;
     }
+    while (cursor.next < cursor.resendEnd && cursor.gapTo <= cursor.next) {
+      if (this.#ledger.slots.state[cursor.nextId] !== WAITING) {
+        cursor.skip();
+        continue;
+      }
+      const { batch } = cursor;
+      this.#readAhead(cursor);
+      if (batch === undefined) return false;
+      if (terms.encoder.qosOf(batch.data, cursor.recordAt) !== 2) cursor.skip();
+      else if (candidate.passCount > 0) {
+        candidate.passCount--;
+        cursor.skip();
+      } else {
+        if (!this.isWritable) return false;
+        candidate.isSent = true;
+        this.#publish(cursor, batch.data, batch.acceptedAtMs, terms, nowMs, wallMs);
+        return false;
+      }
+    }
+    cursor.rewindTo(cursor.head);
+    this.#resend.missCandidate();
     return true;
   }
 
@@ -219,7 +224,8 @@ export class Sender {
   /** Gives false when lower lanes must not go on: the socket or the turn is full, or the rate is used up. */
   #publishLane(cursor: LaneCursor, end: number, terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
     const ledger = this.#ledger;
-    const window = this.#resendsAlone ? 1 : this.windowOf(terms);
+    const window = this.#resend.isAlone ? 1 : this.windowOf(terms);
+    const isCautious = this.#resend.isCautiousIn(cursor);
     // A few places stay free for higher lanes, so that an alert never waits for telemetry to be acknowledged. What is sent
     // again was in flight together before and finds room together again.
     const freeCount = this.isResending ? 0 : cursor.index;
@@ -253,11 +259,12 @@ export class Sender {
         if (this.narrowedTo === undefined) terms.window.full();
         return true;
       }
-      if (ledger.inflight >= qos2Limit && terms.encoder.qosOf(batch.data, cursor.recordAt) === 2) return true;
-      if (this.#isAlone && ledger.inflight > 0) return true;
-      this.#isAlone = false;
-      const isCautious = this.#isCautious && terms.encoder.qosOf(batch.data, cursor.recordAt) === 2;
-      if (isCautious && (ledger.inflight > 0 || this.#cautionCounts[cursor.index] === 0)) return true;
+      if (this.isResending || ledger.inflight >= qos2Limit) {
+        const qos = terms.encoder.qosOf(batch.data, cursor.recordAt);
+        if (qos === 2 && ledger.inflight >= qos2Limit) return true;
+        if (this.#resend.holdsBack(cursor, qos)) return true;
+        if (isCautious && !this.#resend.isCautiousIn(cursor)) return true;
+      }
       if (!this.isWritable) return false;
       if (this.#turnSize >= TURN_SIZE_MAX_BYTES) {
         this.isTurnFull = true;
@@ -271,16 +278,11 @@ export class Sender {
         }
       }
       this.#publish(cursor, batch.data, batch.acceptedAtMs, terms, nowMs, wallMs);
-      // What has expired or is refused unsent leaves nothing in flight.
-      if (isCautious && ledger.inflight > 0) {
-        this.#cautionCounts[cursor.index]--;
-        this.#isAlone = true;
-      }
     }
   }
 
   #refills(terms: ConnectionTerms): boolean {
-    if (!this.mayRefill || this.narrowedTo !== undefined || this.#resendsAlone) return false;
+    if (!this.mayRefill || this.narrowedTo !== undefined || this.#resend.isAlone) return false;
     this.mayRefill = false;
     return this.#ledger.inflight < terms.window.limit;
   }
@@ -373,6 +375,7 @@ export class Sender {
     if (offset < cursor.doubtHigh && offset >= cursor.resendHigh && !isEnded) counts.possibleDuplicates++;
     ledger.slots.expirySeconds[id] = expirySeconds;
     ledger.sent(cursor, id, qos, isDuplicate, nowMs);
+    this.#resend.sent(cursor, qos);
     cursor.skip();
   }
 

@@ -113,8 +113,8 @@ export class Session {
   #redialsAtOnce = false;
   #nowMs = 0;
   #wallMs = 0;
-  /** Windows that a broker without Receive Maximum was seen to bear at QoS 2. */
-  #learnedWindowMax = Number.POSITIVE_INFINITY;
+  /** The broker has said that we sent more than its Receive Maximum. */
+  #isOverrun = false;
 
   constructor(options: SessionOptions, stored: StoredSession, port: SessionPort) {
     this.#options = options;
@@ -177,6 +177,7 @@ export class Session {
     this.#broker = broker;
     this.#protocolVersion = protocolVersion;
     this.#error = undefined;
+    this.#isOverrun = false;
     this.#terms = undefined;
     this.#liveness.begin(nowMs);
     this.#sender.isWritable = true;
@@ -416,6 +417,7 @@ export class Session {
     }
     if (packet.cmd === 'pingresp') this.#liveness.pingAnswered();
     else if (packet.cmd === 'disconnect') {
+      this.#isOverrun = packet.reasonCode === RECEIVE_MAXIMUM_EXCEEDED;
       this.#fail(disconnectError(packet.reasonCode ?? 0, packet.properties?.reasonString));
     }
   }
@@ -449,7 +451,7 @@ export class Session {
     }
     const isSessionLost = !grant.sessionPresent && this.#ledger.identity !== undefined;
     this.#liveness.setKeepalive((grant.serverKeepaliveSeconds ?? this.#options.keepaliveSeconds) * 1000);
-    const limit = Math.min(grant.receiveMaximum, this.#options.inflightMax, this.#learnedWindowMax);
+    const limit = Math.min(grant.receiveMaximum, this.#options.inflightMax);
     this.#terms = {
       encoder: new PublishEncoder({
         protocolVersion: this.#protocolVersion,
@@ -461,8 +463,6 @@ export class Session {
       protocolVersion: this.#protocolVersion,
       window: new Window(limit),
       packetSizeMaxBytes: grant.maximumPacketSizeBytes,
-      // A 3.1.1 broker cannot say how much it takes, and no answer says that it was too much: Mosquitto acknowledges the
-      // 21st message in flight at QoS 2 like the others, and drops it. Therefore more are never tried.
       qos2WindowMax: this.#protocolVersion === 4 ? Math.min(UNANNOUNCED_WINDOW_MAX, limit) : limit,
     };
     this.#acknowledgements.begin();
@@ -500,17 +500,9 @@ export class Session {
   #learnFromDeath(reason: NorthError): void {
     const { code } = reason;
     if (code === 'CLIENT_ID_TAKEN' || code === 'KEEPALIVE_TIMEOUT') return;
-    this.#sender.ended(code === undefined || code === 'BROKER_CLOSED');
-    const window = this.#terms?.window;
-    if (
-      this.#protocolVersion === 4 &&
-      this.#acknowledgements.hasQos2 &&
-      window?.hasGrown === true &&
-      code !== 'ACK_OVERDUE'
-    ) {
-      // Nothing but our growth has changed: remember what the broker bore before it.
-      this.#learnedWindowMax = Math.max(1, Math.floor(window.size / 1.5));
-    }
+    this.#sender.ended(code === 'BROKER_CLOSED' || code === 'CONNECTION_LOST', this.#isOverrun);
+    // How many were in flight was at fault, and none of them.
+    if (this.#isOverrun) return;
     const before = this.#suspicion.narrowedTo;
     if (code === 'ACK_OVERDUE') {
       this.#suspicion.answerMissing(this.#nowMs - this.#options.ackTimeoutMs, this.#acknowledgements.answeredMs);
@@ -534,7 +526,15 @@ export class Session {
   }
 }
 
-const UNANNOUNCED_WINDOW_MAX = 20;
+/** [MQTT 5.0 §3.14.2.1] */
+const RECEIVE_MAXIMUM_EXCEEDED = 0x93;
+
+/**
+ * A 3.1.1 broker cannot say how much it takes, and no answer says that it was too much: Mosquitto takes 20 messages at
+ * QoS 2, acknowledges one more like the others, and drops it. The places up to 20 are for what a new process sends while
+ * the broker still holds what the former one had in flight.
+ */
+const UNANNOUNCED_WINDOW_MAX = 16;
 
 /** What to call an end without a reason: before the broker has accepted us it is a refusal, afterwards a loss. */
 function endOf(error: NorthError | undefined, wasUp: boolean): NorthError {

@@ -23,7 +23,6 @@ export class Window {
   #latencySumMs = 0;
   #latencyLeastMs = Number.POSITIVE_INFINITY;
   #roundsSinceGrowth = 0;
-  #hasGrown = false;
   /** What the window was before it grew; until the next round has shown whether that was worth it. */
   #grownFrom: number | undefined;
   #halvedAtMs = Number.NEGATIVE_INFINITY;
@@ -36,11 +35,6 @@ export class Window {
 
   get limit(): number {
     return this.#limit;
-  }
-
-  /** True while the window is larger than it started: a broker that closes now may have been asked too much. */
-  get hasGrown(): boolean {
-    return this.#hasGrown;
   }
 
   /** The window, and nothing else, kept a message from being sent. */
@@ -94,10 +88,7 @@ export class Window {
 
   #grow(): void {
     const grown = Math.min(this.#limit, Math.ceil(this.size * GROWTH));
-    if (grown > this.size) {
-      this.#hasGrown = true;
-      this.#grownFrom = this.size;
-    }
+    if (grown > this.size) this.#grownFrom = this.size;
     this.size = grown;
     this.#roundsSinceGrowth = 0;
   }

@@ -120,25 +120,3 @@ test('a narrow window is given up when the broker does not answer in it, because
   stage.online({ sessionPresent: true });
   assert.equal(stage.session.window, 20);
 });
-
-test('a window that has grown before a 3.1.1 broker closed at QoS 2 is remembered as its limit', () => {
-  const stage = new Stage({ protocolVersion: 4, inflightMax: 100 });
-  stage.online();
-  for (let i = 0; i < 40 && stage.session.window <= 20; i++) {
-    const keys = stage.accept('telemetry', 60, { qos: 2 });
-    assert.equal(keys.length, 60);
-    for (;;) {
-      stage.pass(10);
-      const sent = stage.publishedKeys();
-      if (sent.length === 0) break;
-      stage.acknowledge('pubrec', sent);
-      stage.pass(10);
-      stage.acknowledge('pubcomp', sent);
-    }
-  }
-  assert.ok(stage.session.window > 20);
-  const grown = stage.session.window;
-  stage.lose();
-  stage.online({ sessionPresent: true });
-  assert.ok(stage.session.window <= grown / 1.5 + 1);
-});

@@ -17,6 +17,8 @@ export interface StageOptions extends Partial<SessionOptions> {
   protocolVersion?: 4 | 5;
   firstOffset?: number;
   identity?: SessionIdentity;
+  /** Whether a message that is now settled may be; by default every one may. */
+  justifies?: (lane: Lane, offset: number) => boolean;
 }
 
 /** More turns than this without time passing are taken for a machine that spins. */
@@ -55,9 +57,9 @@ export class Stage {
   #reads: { lane: Lane; from: number; sizeBytesMax: number }[] = [];
 
   constructor(options: StageOptions) {
-    const { protocolVersion = 5, firstOffset = 0, identity, ...rest } = options;
+    const { protocolVersion = 5, firstOffset = 0, identity, justifies = () => true, ...rest } = options;
     this.protocolVersion = protocolVersion;
-    this.cache = new ModelCache(firstOffset, () => true);
+    this.cache = new ModelCache(firstOffset, justifies);
     this.cache.identity = identity;
     this.#options = {
       cacheId: '0badcafe',

@@ -17,7 +17,7 @@ export interface BrokerTraits {
   retainAvailable: boolean;
   /** Shortest and longest time to an acknowledgement. */
   ackDelayMs: readonly [number, number];
-  /** A 3.1.1 broker closes when it holds more QoS 2 messages than this (Mosquitto: 20). */
+  /** A 3.1.1 broker that holds so many QoS 2 messages acknowledges one more like the others, and drops it (Mosquitto: 20). */
   heldMax: number | undefined;
   /** With more than this many held, a PUBREC waits until others are released, on whatever connection (Mosquitto). */
   pubrecsMax: number | undefined;
@@ -80,6 +80,8 @@ export class ModelBroker {
   readonly refused = new Set<Key>();
   /** PUBLISHes above the Receive Maximum; each ended its connection. */
   readonly overruns: string[] = [];
+  /** Acknowledged and dropped, because the broker held as many as it takes. */
+  readonly droppedSilently: Key[] = [];
   /** Connections on which Session Present was 1 although the client cannot know that the session is a new one. */
   maskedLossCount = 0;
   readonly timeline: Timeline;
@@ -292,7 +294,7 @@ class BrokerConnection implements LinkEnd {
       const count = this.#open.size + session.held.size;
       if (count >= receiveMaximum) {
         this.#broker.overruns.push(`${key} came while ${count} of ${receiveMaximum} were under way`);
-        this.#reply({ cmd: 'disconnect', reasonCode: 0x93 });
+        this.#link.write('broker', mqttPacket.generate({ cmd: 'disconnect', reasonCode: 0x93 }, { protocolVersion: 5 }));
         this.drop();
         return;
       }
@@ -318,13 +320,12 @@ class BrokerConnection implements LinkEnd {
       return;
     }
     this.#seen.add(id);
-    session.held.set(id, { key, packet, isPubrecDue: true });
-    if (traits.heldMax !== undefined && this.#version === 4 && session.held.size > traits.heldMax) {
-      session.held.delete(id);
-      this.#broker.overruns.push(`${key} came while ${traits.heldMax} were held`);
-      this.drop();
+    if (traits.heldMax !== undefined && this.#version === 4 && session.held.size >= traits.heldMax) {
+      this.#broker.droppedSilently.push(key);
+      this.#reply({ cmd: 'pubrec', messageId: id });
       return;
     }
+    session.held.set(id, { key, packet, isPubrecDue: true });
     if (traits.deliversAt === 'publish') this.#broker.deliver(key, packet);
     this.#sendDuePubrecs(session, code);
   }

@@ -8,11 +8,8 @@ export function verdictOf(world: World): string[] {
   const { broker, cache, plan, watcher, connector } = world;
   const losesSessions =
     !plan.isPersistent || plan.faults.some((fault) => fault.kind === 'brokerCrash' && !fault.keepsSessions);
-  // A process that ends while it sends again for a former one may leave the broker with as many messages as it takes; the
-  // next one cannot know which they are, and whatever it sends before them is one too many.
   const restarts = plan.faults.filter((fault) => fault.kind === 'restart' && !fault.isSameProcess);
   const newProcessCount = connector.crashCount + restarts.length;
-  const isQuotaRiddle = broker.overruns.length > 0 && newProcessCount > 1;
   // When connection after connection dies under it, an innocent message cannot be told from one that the broker refuses.
   const looksPoisonous = plan.faults.filter(({ kind }) => ['cut', 'cutAt', 'brokerCrash'].includes(kind)).length >= 4;
   const isAtQos0 = plan.broker.maximumQos === 0;
@@ -29,7 +26,7 @@ export function verdictOf(world: World): string[] {
       repeatedCount += count - 1;
       if (!losesSessions) problems.push(`${key} was delivered ${count} times at QoS 2.`);
     }
-    if (isQuarantined && !poison.has(key) && !isQuotaRiddle && !looksPoisonous) {
+    if (isQuarantined && !poison.has(key) && !looksPoisonous) {
       problems.push(`${key} is in quarantine: ${JSON.stringify(cache.quarantine.get(key))}`);
     }
     if (poison.has(key) && !isQuarantined && !isAtQos0) problems.push(`${key} is poison and not in quarantine.`);

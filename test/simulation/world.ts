@@ -49,6 +49,7 @@ export class World {
       plan.isPersistent,
       (key) => (this.accepted.get(key)?.message.expirySeconds ?? 0) > 0,
     );
+    this.watcher.overruns = this.broker.overruns;
     if (plan.protocolVersion === 5) this.watcher.receiveMaximum = plan.broker.receiveMaximum ?? 65_535;
     for (const append of plan.appends) this.timeline.after(append.atMs, () => this.#append(append));
     for (const fault of plan.faults) this.#prepare(fault);

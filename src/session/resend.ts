@@ -1,0 +1,129 @@
+/**
+ * How what may have been sent before is sent again at the beginning of a connection.
+ *
+ * In the same process it goes out as it did before: together. A new process does not know which messages the broker still
+ * holds of the former one; they count against the broker's quota before they have come again, and what is sent beside
+ * them may be too much. What is known is that they are among the first of their lanes.
+ *
+ * - A 3.1.1 broker may drop what is too much and acknowledge it (Mosquitto). So the first QoS 2 messages of each lane go
+ *   one at a time, and the window leaves a few places for them.
+ * - An MQTT 5 broker ends the connection [MQTT-3.3.4-7]. Then all go one at a time. When even the first one is too much,
+ *   the broker is full, and takes nothing but what it holds: the next connections begin with one candidate each, until
+ *   one is found that makes room.
+ */
+import { LANES } from '../core/lane.js';
+import type { QoS } from '../core/message.js';
+import type { LaneCursor } from './lane-cursor.js';
+import type { Ledger } from './ledger.js';
+
+export interface Candidate {
+  cursor: LaneCursor;
+  /** So many QoS 2 messages of the lane are passed over. */
+  passCount: number;
+  isSent: boolean;
+}
+
+export class Resend {
+  /** True from the beginning of a connection until everything that may have been sent before has been sent again. */
+  isUnderWay = false;
+  /** Everything goes one at a time. */
+  isAlone = false;
+  /** What is sent first on this connection, because the broker is full; undefined: as usual. */
+  candidate: Candidate | undefined;
+  readonly #ledger: Ledger;
+  /** True in a new process until all that is settled which a former one may have sent. */
+  #isUnsure = true;
+  /** Which candidate is next, from 1; 0: none has been needed. */
+  #turn = 0;
+  /** Lanes in a row without a candidate. */
+  #missingCount = 0;
+  /** Per lane, messages of QoS 2 that still go one at a time. */
+  readonly #cautionCounts: [number, number, number] = [0, 0, 0];
+  #isCautiousInFlight = false;
+
+  constructor(ledger: Ledger) {
+    this.#ledger = ledger;
+  }
+
+  /**
+   * A new connection.
+   *
+   * @param heldMax so many messages of QoS 2 the broker may hold of a former process, where it drops without a word what
+   * exceeds its quota; 0: it holds none, or says so.
+   */
+  begin(heldMax: number): void {
+    this.isUnderWay = true;
+    this.#cautionCounts.fill(this.#isUnsure ? heldMax : 0);
+    this.#isCautiousInFlight = false;
+    this.#missingCount = 0;
+    this.candidate = this.isAlone && this.#turn > 0 ? this.#candidateOf(this.#turn - 1) : undefined;
+  }
+
+  /** Lane after lane, then again one deeper: nobody knows where it is what the broker holds. */
+  #candidateOf(turn: number): Candidate {
+    const passCount = Math.floor(turn / LANES.length);
+    return { cursor: this.#ledger.cursors[turn % LANES.length]!, passCount, isSent: false };
+  }
+
+  /**
+   * The connection has ended.
+   *
+   * @param isByBroker perhaps it was too much for it.
+   * @param isOverrun the broker has said that it was [MQTT 5.0 §3.14.2.1, 0x93].
+   */
+  ended(isByBroker: boolean, isOverrun: boolean): void {
+    if (isOverrun && this.isAlone) this.#turn++;
+    this.isAlone = this.#isUnsure && (isByBroker || isOverrun);
+  }
+
+  /** The lane has none so deep; when none of them has, the search begins anew with the next connection. */
+  missCandidate(): void {
+    this.#missingCount++;
+    if (this.#missingCount >= LANES.length) {
+      this.endSearch();
+      return;
+    }
+    this.#turn++;
+    this.candidate = this.#candidateOf(this.#turn - 1);
+  }
+
+  /** The broker has taken the candidate: there is room for one more. */
+  endSearch(): void {
+    this.#turn = 0;
+    this.candidate = undefined;
+  }
+
+  /** True in the pass over the first messages of all lanes, which comes before everything else. */
+  isCautiousIn(cursor: LaneCursor): boolean {
+    return this.#cautionCounts[cursor.index] > 0;
+  }
+
+  /** True when a message of this QoS must not go beside what is in flight. */
+  holdsBack(cursor: LaneCursor, qos: QoS): boolean {
+    if (this.#ledger.inflight > 0) return this.#isCautiousInFlight || (qos === 2 && this.isCautiousIn(cursor));
+    this.#isCautiousInFlight = false;
+    return false;
+  }
+
+  sent(cursor: LaneCursor, qos: QoS): void {
+    if (qos !== 2 || !this.isCautiousIn(cursor)) return;
+    this.#cautionCounts[cursor.index]--;
+    this.#isCautiousInFlight = true;
+  }
+
+  /** The lane has no more that may have been sent. */
+  passed(cursor: LaneCursor): void {
+    this.#cautionCounts[cursor.index] = 0;
+  }
+
+  completed(): void {
+    this.isUnderWay = false;
+    this.isAlone = false;
+    this.#turn = 0;
+  }
+
+  /** Called when nothing is to be sent again: what was sent by a former process may be settled by now. */
+  review(): void {
+    if (this.#isUnsure) this.#isUnsure = this.#ledger.cursors.some(({ head, resendHigh }) => head < resendHigh);
+  }
+}

@@ -1,0 +1,77 @@
+/** A new process, and a broker that still holds what the former one had in flight. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Stage } from './stage.js';
+
+const KEPT = { sessionPresent: true };
+const OVERRUN = { cmd: 'disconnect', reasonCode: 0x93 } as const;
+
+/** All was sent, of the command nothing has arrived, and the process ended. */
+function afterCrash(protocolVersion: 4 | 5, properties = {}): Stage {
+  const stage = new Stage({ protocolVersion });
+  stage.online({ properties });
+  stage.accept('telemetry', 2, { qos: 2 });
+  stage.accept('alert', 1, { qos: 1 });
+  stage.accept('command', 1, { qos: 2 });
+  stage.crash();
+  return stage;
+}
+
+function exchange(stage: Stage, key: string): void {
+  stage.acknowledge('pubrec', [key]);
+  stage.acknowledge('pubcomp', [key]);
+}
+
+test('a 3.1.1 broker, which drops what is too much without a word, gets the first QoS 2 messages of each lane one at a time', () => {
+  const stage = afterCrash(4);
+  stage.online(KEPT);
+  assert.deepEqual(stage.sentWords(), ['PUBLISH c0 dup']);
+  exchange(stage, 'c0');
+  assert.deepEqual(stage.sentWords(), ['PUBREL c0', 'PUBLISH a0 dup']);
+  stage.acknowledge('puback', ['a0']);
+  assert.deepEqual(stage.sentWords(), ['PUBLISH t0 dup']);
+  exchange(stage, 't0');
+  assert.deepEqual(stage.sentWords(), ['PUBREL t0', 'PUBLISH t1 dup']);
+  exchange(stage, 't1');
+  stage.accept('telemetry', 3, { qos: 2 });
+  assert.deepEqual(stage.sentWords(), ['PUBREL t1', 'PUBLISH t2', 'PUBLISH t3', 'PUBLISH t4']);
+});
+
+test('the same process knows what it has sent, and sends it again together', () => {
+  const stage = new Stage({ protocolVersion: 4 });
+  stage.online();
+  stage.accept('telemetry', 3, { qos: 2 });
+  stage.lose();
+  stage.online(KEPT);
+  assert.deepEqual(stage.sentWords(), ['PUBLISH t0 dup', 'PUBLISH t1 dup', 'PUBLISH t2 dup']);
+});
+
+test('a full broker that refuses even the first message is offered another candidate with each connection, until one makes room', () => {
+  const stage = afterCrash(5, { receiveMaximum: 2 });
+  stage.online({ ...KEPT, properties: { receiveMaximum: 2 } });
+  assert.deepEqual(stage.sentWords(), ['PUBLISH c0 dup', 'PUBLISH a0 dup']);
+  for (const key of ['c0', 'c0', 't0']) {
+    stage.answer(OVERRUN);
+    stage.online({ ...KEPT, properties: { receiveMaximum: 2 } });
+    assert.deepEqual(stage.sentWords(), [`PUBLISH ${key} dup`]);
+  }
+  exchange(stage, 't0');
+  // There is room now, and everything goes in order.
+  assert.deepEqual(stage.sentWords(), ['PUBREL t0', 'PUBLISH c0 dup']);
+  exchange(stage, 'c0');
+  assert.deepEqual(stage.sentWords(), ['PUBREL c0', 'PUBLISH a0 dup']);
+  stage.acknowledge('puback', ['a0']);
+  assert.deepEqual(stage.sentWords(), ['PUBLISH t1 dup']);
+  exchange(stage, 't1');
+  assert.equal(stage.cache.quarantine.size, 0, 'that it was too much is the fault of no message');
+});
+
+test('an overrun is no reason to suspect a message, however often it happens', () => {
+  const stage = afterCrash(5, { receiveMaximum: 2 });
+  for (let i = 0; i < 30; i++) {
+    stage.online({ ...KEPT, properties: { receiveMaximum: 2 } });
+    stage.answer(OVERRUN);
+  }
+  assert.equal(stage.cache.quarantine.size, 0);
+  assert.equal(stage.session.narrowedTo, undefined);
+});
