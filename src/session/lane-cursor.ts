@@ -33,6 +33,8 @@ export class LaneCursor {
   end = 0;
   durableHead = 0;
   durableBound = 0;
+  /** How far it was sent when the last save began. */
+  sentAtSave = 0;
   /** While a read is under way: from where, and what `end` was then. */
   readFrom: number | undefined;
   readEnd = 0;

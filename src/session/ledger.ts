@@ -31,8 +31,13 @@ export const LAZY_SAVE_MS = 100;
 /** After a failed save; trying again at once would only spin while the disk is full. */
 const SAVE_RETRY_MS = 1000;
 
-/** How far beyond what was sent the stored bound lies: so many messages go out without a commit for their sake. */
-const BOUND_STRIDE = 4096;
+/**
+ * How far beyond what was sent the stored bound lies: so many messages go out without a commit for their sake, and so
+ * many that were never sent count as sent after a crash. It is as much as goes out during a few saves.
+ */
+const BOUND_STRIDE_LEAST = 256;
+const BOUND_STRIDE_MOST = 4096;
+const SAVES_PER_STRIDE = 4;
 
 /** What is stored in one transaction; with an `identity` the session is that one's from now on, and null forgets it. */
 export interface SessionSave {
@@ -306,8 +311,11 @@ export class Ledger {
 
   /** The bound is raised only when half of the stride is used up, so that most saves leave it as it is. */
   #boundAhead(cursor: LaneCursor): number {
-    const ahead = Math.max(cursor.next, cursor.sentHigh) + BOUND_STRIDE;
-    return cursor.durableBound >= ahead - BOUND_STRIDE / 2 ? cursor.durableBound : ahead;
+    const sent = Math.max(cursor.next, cursor.sentHigh);
+    const passedSinceSave = SAVES_PER_STRIDE * (sent - cursor.sentAtSave);
+    const stride = Math.max(BOUND_STRIDE_LEAST, Math.min(BOUND_STRIDE_MOST, passedSinceSave));
+    cursor.sentAtSave = sent;
+    return cursor.durableBound >= sent + stride / 2 ? cursor.durableBound : sent + stride;
   }
 
   /** The save is on stable storage, or it failed and everything in it is due again. */

@@ -45,12 +45,7 @@ export class Resend {
     this.#ledger = ledger;
   }
 
-  /**
-   * A new connection.
-   *
-   * @param heldMax so many messages of QoS 2 the broker may hold of a former process, where it drops without a word what
-   * exceeds its quota; 0: it holds none, or says so.
-   */
+  /** A new connection; for `heldMax` see `ConnectionTerms`. */
   begin(heldMax: number): void {
     this.isUnderWay = true;
     this.#cautionCounts.fill(this.#isUnsure ? heldMax : 0);

@@ -12,14 +12,12 @@ import { writePubrel } from '../wire/control-packets.js';
 import type { PublishEncoder } from '../wire/publish-encoder.js';
 import type { LaneCursor } from './lane-cursor.js';
 import type { Ledger } from './ledger.js';
+import { Output } from './output.js';
 import type { RateLimit } from './rate-limit.js';
 import { type Candidate, Resend } from './resend.js';
 import { RELEASABLE, WAITING } from './slots.js';
 import type { Window } from './window.js';
 
-const OUTPUT_SIZE_BYTES = 64 * 1024;
-/** Below this the output is copied and the buffer used again; above, it is handed over and a new one is made. */
-const COPY_MAX_BYTES = 4096;
 /** One turn writes at most so much, so that acknowledgements and other connectors get their share of the thread. */
 const TURN_SIZE_MAX_BYTES = 1024 * 1024;
 const READ_AHEAD_BYTES = 4 * 1024 * 1024;
@@ -38,6 +36,11 @@ export interface ConnectionTerms {
   packetSizeMaxBytes: number | undefined;
   /** So many messages the broker takes at QoS 2. */
   qos2WindowMax: number;
+  /**
+   * So many messages of QoS 2 the broker may hold of a former process, where it drops without a word what exceeds its
+   * quota; 0: it holds none, or says so.
+   */
+  heldMax: number;
 }
 
 export interface SenderCounts {
@@ -49,14 +52,10 @@ export interface SenderCounts {
 
 export class Sender {
   readonly counts: readonly [SenderCounts, SenderCounts, SenderCounts] = [newCounts(), newCounts(), newCounts()];
-  /** False while the socket has enough. */
-  isWritable = true;
   /** The window is cut down to this while a message is sought that makes the broker close; undefined: it is not. */
   narrowedTo: number | undefined;
   /** When sending can go on after a limited rate, or undefined. */
   resumeAtMs: number | undefined;
-  /** When anything was written last. */
-  writtenAtMs = 0;
   /**
    * Messages were completed and nothing was sent in this turn: one message may go out although the window has become
    * smaller than what is in flight. It carries our TCP acknowledgement. Without it, a broker that leaves Nagle's algorithm
@@ -67,6 +66,7 @@ export class Sender {
   expiredCount = 0;
   /** True when the turn ended because it had written enough. */
   isTurnFull = false;
+  readonly output: Output;
   readonly #ledger: Ledger;
   readonly #port: SenderPort;
   readonly #rateLimit: RateLimit;
@@ -77,8 +77,6 @@ export class Sender {
   readonly topics: (string | undefined)[] = [];
   keepsTopics = false;
   readonly #resend: Resend;
-  #out: Buffer = Buffer.allocUnsafeSlow(OUTPUT_SIZE_BYTES);
-  #outSize = 0;
   #turnSize = 0;
 
   constructor(options: {
@@ -92,18 +90,19 @@ export class Sender {
     this.#ledger = options.ledger;
     this.#resend = new Resend(options.ledger);
     this.#port = options.port;
+    this.output = new Output((bytes) => options.port.write(bytes));
     this.#rateLimit = options.rateLimit;
     this.#maxAgeMs = options.maxAgeMs;
     this.#refuse = options.refuse;
     this.#pauseOf = options.pauseOf;
   }
 
-  /** A new connection: nothing of the former one holds. For `heldMax` see `Resend`. */
-  begin(nowMs: number, heldMax = 0): void {
+  /** A new connection: nothing of the former one holds. */
+  begin(nowMs: number, heldMax: number): void {
     this.#resend.begin(heldMax);
     this.isTurnFull = false;
     this.resumeAtMs = undefined;
-    this.writtenAtMs = nowMs;
+    this.output.writtenAtMs = nowMs;
     this.keepsTopics = false;
     this.topics.length = 0;
   }
@@ -127,7 +126,7 @@ export class Sender {
     this.expiredCount = 0;
     this.isTurnFull = false;
     this.resumeAtMs = undefined;
-    if (this.isWritable) this.#release(nowMs);
+    if (this.output.isWritable) this.#release(nowMs);
     if (mayPublish) {
       if (this.#rateLimit.isLimited) this.#rateLimit.fill(nowMs);
       if (this.isResending && this.#sendAgain(terms, nowMs, wallMs)) this.#resend.completed();
@@ -138,7 +137,7 @@ export class Sender {
         }
       }
     }
-    this.#flush(nowMs);
+    this.output.flush(nowMs);
   }
 
   /**
@@ -184,7 +183,7 @@ export class Sender {
         candidate.passCount--;
         cursor.skip();
       } else {
-        if (!this.isWritable) return false;
+        if (!this.output.isWritable) return false;
         candidate.isSent = true;
         this.#publish(cursor, batch.data, batch.acceptedAtMs, terms, nowMs, wallMs);
         return false;
@@ -195,27 +194,20 @@ export class Sender {
     return true;
   }
 
-  /** Writes bytes of another kind after what was pumped. */
-  write(bytes: Uint8Array, nowMs: number): void {
-    this.#flush(nowMs);
-    this.writtenAtMs = nowMs;
-    this.isWritable = this.#port.write(bytes) && this.isWritable;
-  }
-
   /** Answers a PUBREC that belongs to nothing, so that the broker forgets its identifier. */
   releaseUnknown(packetId: number, reasonCode: number, nowMs: number): void {
     const bytes = Buffer.allocUnsafe(5);
-    this.write(bytes.subarray(0, writePubrel(bytes, 0, packetId, reasonCode)), nowMs);
+    this.output.write(bytes.subarray(0, writePubrel(bytes, 0, packetId, reasonCode)), nowMs);
   }
 
   #release(nowMs: number): void {
     const due = this.#ledger.releasable;
     let done = 0;
-    for (; done < due.length && this.isWritable; done++) {
+    for (; done < due.length && this.output.isWritable; done++) {
       const id = due[done]!;
       if (this.#ledger.slots.state[id] !== RELEASABLE) continue;
-      this.#reserve(5, nowMs);
-      this.#outSize = writePubrel(this.#out, this.#outSize, id, 0);
+      this.output.reserve(5, nowMs);
+      this.output.size = writePubrel(this.output.buffer, this.output.size, id, 0);
       this.#ledger.released(id, nowMs);
     }
     if (done > 0) this.#ledger.releasable = done === due.length ? [] : due.slice(done);
@@ -265,7 +257,7 @@ export class Sender {
         if (this.#resend.holdsBack(cursor, qos)) return true;
         if (isCautious && !this.#resend.isCautiousIn(cursor)) return true;
       }
-      if (!this.isWritable) return false;
+      if (!this.output.isWritable) return false;
       if (this.#turnSize >= TURN_SIZE_MAX_BYTES) {
         this.isTurnFull = true;
         return false;
@@ -342,10 +334,10 @@ export class Sender {
     const qos = terms.encoder.qosOf(data, at);
     const isEnded = ledger.slots.isEnded[id] === 1;
     const isDuplicate = offset < cursor.resendHigh && !isEnded;
-    this.#reserve(terms.encoder.sizeMax(size), nowMs);
-    const from = this.#outSize;
+    this.output.reserve(terms.encoder.sizeMax(size), nowMs);
+    const from = this.output.size;
     const to = terms.encoder.encode(
-      this.#out,
+      this.output.buffer,
       from,
       data,
       at,
@@ -362,7 +354,7 @@ export class Sender {
       this.#refuse(id, cursor, { code: 'PUBLISH_TOO_LARGE', reason });
       return;
     }
-    this.#outSize = to;
+    this.output.size = to;
     this.#turnSize += to - from;
     this.mayRefill = false;
     if (this.#rateLimit.isLimited) this.#rateLimit.take(to - from);
@@ -386,26 +378,6 @@ export class Sender {
     cursor.readFrom = from;
     cursor.readEnd = cursor.end;
     this.#port.read(cursor.lane, from, READ_AHEAD_BYTES);
-  }
-
-  #reserve(size: number, nowMs: number): void {
-    if (this.#outSize + size <= this.#out.length) return;
-    this.#flush(nowMs);
-    if (size > this.#out.length) this.#out = Buffer.allocUnsafeSlow(size);
-  }
-
-  #flush(nowMs: number): void {
-    const size = this.#outSize;
-    if (size === 0) return;
-    this.#outSize = 0;
-    this.writtenAtMs = nowMs;
-    if (size <= COPY_MAX_BYTES) {
-      this.isWritable = this.#port.write(Buffer.from(this.#out.subarray(0, size))) && this.isWritable;
-      return;
-    }
-    const bytes = this.#out.subarray(0, size);
-    this.#out = Buffer.allocUnsafeSlow(OUTPUT_SIZE_BYTES);
-    this.isWritable = this.#port.write(bytes) && this.isWritable;
   }
 }
 

@@ -13,81 +13,31 @@ import type { IConnackPacket, Packet } from 'mqtt-packet';
 import { NorthError } from '../core/error.js';
 import { type ErrorCode, isErrorCode } from '../core/error-codes.js';
 import { type Lane, laneIndex } from '../core/lane.js';
-import type { Batch, QuarantineReason, SessionIdentity } from '../core/progress.js';
-import {
-  type ConnackGrant,
-  connackProblem,
-  encodeConnect,
-  encodeDisconnect,
-  grantOf,
-  PINGREQ,
-  type Will,
-} from '../wire/control-packets.js';
+import type { Batch, QuarantineReason } from '../core/progress.js';
+import { encodeDisconnect, PINGREQ } from '../wire/control-packets.js';
 import { type AcknowledgementType, PacketReader } from '../wire/packet-reader.js';
-import { PublishEncoder } from '../wire/publish-encoder.js';
 import { Acknowledgements } from './acknowledgement.js';
-import { connackError, disconnectError } from './connect-error.js';
+import { disconnectError } from './connect-error.js';
+import { Handshake, type HandshakeOptions } from './handshake.js';
 import type { LaneCursor } from './lane-cursor.js';
 import type { LatencyHistogram } from './latency.js';
-import { Ledger, type SessionSave, type StoredSession } from './ledger.js';
+import { Ledger, type StoredSession } from './ledger.js';
 import { Liveness } from './liveness.js';
+import type { SessionPort } from './port.js';
 import { RateLimit } from './rate-limit.js';
 import { type ConnectionTerms, Sender, type SenderCounts } from './sender.js';
 import { assertWay, type SessionState } from './state.js';
 import { Suspicion } from './suspicion.js';
-import { Window } from './window.js';
 
-export interface SessionOptions {
-  cacheId: string;
-  clientId: string;
-  persistent: boolean;
-  sessionExpirySeconds: number;
-  keepaliveSeconds: number;
-  username: string | undefined;
-  password: string | undefined;
-  will: Will | undefined;
+export type { SessionEvent, SessionPort } from './port.js';
+
+export interface SessionOptions extends HandshakeOptions {
   /** Longest time for an acknowledgement, and for the socket to take bytes. */
   ackTimeoutMs: number;
-  inflightMax: number;
   messagesPerSecond: number;
   bytesPerSecond: number;
   /** 0: messages do not age. */
   maxAgeMs: number;
-  messageIdProperty: string | undefined;
-}
-
-/** The few ways in which a session reaches the world. */
-export interface SessionPort {
-  /** Gives false when the socket has enough; `drained` tells when it wants more. */
-  write(bytes: Uint8Array): boolean;
-  /** Ends the connection: after what was written when `graceful`, at once otherwise. `disconnected` follows. */
-  close(graceful: boolean): void;
-  /** Asks for a call of `tick` at this monotonic time; undefined cancels. */
-  wakeAt(timeMs: number | undefined): void;
-  /** Asks for waiting batches; answered by `supply`. */
-  read(lane: Lane, fromOffset: number, sizeBytesMax: number): void;
-  /** Answered by `saved`. */
-  save(save: SessionSave): void;
-  report(event: SessionEvent): void;
-}
-
-export type SessionEvent =
-  | { kind: 'state'; state: SessionState }
-  | { kind: 'granted'; grant: ConnackGrant; protocolVersion: 4 | 5; isSessionLost: boolean }
-  /**
-   * The connection ended or never came to be; `error` is undefined when we ended it on purpose. With `redialsAtOnce` the
-   * next one belongs to the same attempt.
-   */
-  | { kind: 'ended'; error: NorthError | undefined; redialsAtOnce: boolean }
-  | { kind: 'quarantined'; lane: Lane; offset: number; code: ErrorCode; reason: string }
-  | { kind: 'topicPaused'; topic: string; reason: string }
-  /** So many messages had expired before they could be sent, and were dropped. */
-  | { kind: 'expired'; count: number }
-  | { kind: 'downgraded' }
-  | { kind: 'narrowed'; window: number };
-
-export interface SessionCounts extends Readonly<SenderCounts> {
-  readonly lane: Lane;
 }
 
 export class Session {
@@ -100,16 +50,12 @@ export class Session {
   readonly #suspicion: Suspicion;
   readonly #acknowledgements: Acknowledgements;
   readonly #liveness: Liveness;
+  readonly #handshake: Handshake;
   #state: SessionState = 'offline';
-  #broker = '';
   #protocolVersion: 4 | 5 = 5;
   #reader: PacketReader | undefined;
   #terms: ConnectionTerms | undefined;
-  #cleanStart = true;
   #error: NorthError | undefined;
-  #mustStartClean = false;
-  #isWipe = false;
-  #isKnown = false;
   #redialsAtOnce = false;
   #nowMs = 0;
   #wallMs = 0;
@@ -134,6 +80,7 @@ export class Session {
       topicPaused: (topic, reason) => port.report({ kind: 'topicPaused', topic, reason }),
     });
     this.#liveness = new Liveness(options.ackTimeoutMs);
+    this.#handshake = new Handshake(options);
   }
 
   get latency(): Readonly<LatencyHistogram> {
@@ -174,13 +121,12 @@ export class Session {
   /** The transport is open: sends CONNECT. `broker` names the one whose memory the session is in. */
   connected(broker: string, protocolVersion: 4 | 5, nowMs: number): void {
     this.#enter('handshaking');
-    this.#broker = broker;
     this.#protocolVersion = protocolVersion;
     this.#error = undefined;
     this.#isOverrun = false;
     this.#terms = undefined;
     this.#liveness.begin(nowMs);
-    this.#sender.isWritable = true;
+    this.#sender.output.isWritable = true;
     this.#reader = new PacketReader(protocolVersion, {
       acknowledged: (type, id, code, text) => this.#acknowledged(type, id, code, text),
       packet: (packet) => this.#packet(packet),
@@ -191,27 +137,7 @@ export class Session {
             : new NorthError('BROKER_PROTOCOL', `The broker sent what is not MQTT: ${problem}.`),
         ),
     });
-    const { identity } = this.#ledger;
-    const isOurs = identity?.broker === broker && identity.clientId === this.#options.clientId;
-    // A clean session of MQTT 3.1.1 ends with its connection, so that a lasting one begins without it; only what an
-    // unknown life has left behind is wiped out first, by a connection of its own [MQTT 3.1.1 §3.1.2.4].
-    this.#isWipe = this.#options.persistent && protocolVersion === 4 && this.#mustStartClean;
-    this.#cleanStart =
-      !this.#options.persistent || this.#isWipe || (protocolVersion === 5 && (!isOurs || this.#mustStartClean));
-    this.#mustStartClean = false;
-    this.#isKnown = isOurs;
-    this.#port.write(
-      encodeConnect({
-        protocolVersion,
-        clientId: this.#options.clientId,
-        cleanStart: this.#cleanStart,
-        sessionExpirySeconds: this.#options.persistent ? this.#options.sessionExpirySeconds : 0,
-        keepaliveSeconds: this.#options.keepaliveSeconds,
-        username: this.#options.username,
-        password: this.#options.password,
-        will: this.#options.will,
-      }),
-    );
+    this.#port.write(this.#handshake.begin(broker, protocolVersion, this.#ledger.identity));
   }
 
   received(bytes: Buffer, nowMs: number, wallMs: number): void {
@@ -235,7 +161,7 @@ export class Session {
 
   drained(nowMs: number, wallMs: number): void {
     this.#setTime(nowMs, wallMs);
-    this.#sender.isWritable = true;
+    this.#sender.output.isWritable = true;
     this.#liveness.setWritable(true, nowMs);
     this.#proceed();
   }
@@ -374,11 +300,11 @@ export class Session {
       if (wasResending && !this.#sender.isResending && this.#ledger.deferred.length > 0) deferredDueMs = this.#nowMs;
       if (this.#state === 'recovering' && this.#isRecovered()) this.#enter('online');
     }
-    if (this.#sender.isWritable && this.#liveness.isPingDue(this.#nowMs, this.#sender.writtenAtMs)) {
+    if (this.#sender.output.isWritable && this.#liveness.isPingDue(this.#nowMs, this.#sender.output.writtenAtMs)) {
       this.#liveness.pingSent(this.#nowMs);
-      this.#sender.write(PINGREQ, this.#nowMs);
+      this.#sender.output.write(PINGREQ, this.#nowMs);
     }
-    this.#liveness.setWritable(this.#sender.isWritable, this.#nowMs);
+    this.#liveness.setWritable(this.#sender.output.isWritable, this.#nowMs);
     if (this.#state === 'draining' && this.#ledger.inflight === 0) this.#sayGoodbye();
     this.#wake(deferredDueMs);
   }
@@ -400,7 +326,7 @@ export class Session {
     if (this.#terms !== undefined && this.#state !== 'closing') {
       consider(this.#sender.resumeAtMs);
       if (this.#sender.isTurnFull) consider(this.#nowMs);
-      consider(this.#liveness.nextMs(this.#sender.writtenAtMs, this.#ledger.oldestSentMs()));
+      consider(this.#liveness.nextMs(this.#sender.output.writtenAtMs, this.#ledger.oldestSentMs()));
     }
     this.#port.wakeAt(next === Number.POSITIVE_INFINITY ? undefined : next);
   }
@@ -427,54 +353,27 @@ export class Session {
       this.#fail(new NorthError('BROKER_PROTOCOL', 'The broker sent a second CONNACK.'));
       return;
     }
-    const refused = connackError(packet, this.#protocolVersion);
-    if (refused !== undefined) {
-      this.#fail(refused);
+    const outcome = this.#handshake.judge(packet);
+    if (outcome.kind === 'refused') {
+      this.#fail(outcome.error);
       return;
     }
-    const problem = connackProblem(packet);
-    if (problem !== undefined) {
-      this.#fail(new NorthError('BROKER_PROTOCOL', `The CONNACK of the broker cannot be used: ${problem}.`));
-      return;
-    }
-    const grant = grantOf(packet);
-    if (grant.sessionPresent && this.#cleanStart) {
-      this.#fail(new NorthError('BROKER_PROTOCOL', 'The broker kept a session although a clean start was asked for.'));
-      return;
-    }
-    if (this.#isWipe || (grant.sessionPresent && !this.#isKnown)) {
-      // The broker holds packet identifiers of a life that we know nothing of [MQTT-3.2.2-4].
-      this.#mustStartClean = !this.#isWipe;
+    if (outcome.kind === 'redial') {
       this.#redialsAtOnce = true;
       this.#sayGoodbye();
       return;
     }
+    const { grant, terms, identity } = outcome;
     const isSessionLost = !grant.sessionPresent && this.#ledger.identity !== undefined;
     this.#liveness.setKeepalive((grant.serverKeepaliveSeconds ?? this.#options.keepaliveSeconds) * 1000);
-    const limit = Math.min(grant.receiveMaximum, this.#options.inflightMax);
-    this.#terms = {
-      encoder: new PublishEncoder({
-        protocolVersion: this.#protocolVersion,
-        maximumQos: grant.maximumQos,
-        retainAvailable: grant.retainAvailable,
-        cacheId: this.#options.cacheId,
-        messageIdProperty: this.#options.messageIdProperty,
-      }),
-      protocolVersion: this.#protocolVersion,
-      window: new Window(limit),
-      packetSizeMaxBytes: grant.maximumPacketSizeBytes,
-      qos2WindowMax: this.#protocolVersion === 4 ? Math.min(UNANNOUNCED_WINDOW_MAX, limit) : limit,
-    };
+    this.#terms = terms;
     this.#acknowledgements.begin();
-    const isHoldingUnseen = this.#protocolVersion === 4 && grant.sessionPresent;
-    this.#sender.begin(this.#nowMs, isHoldingUnseen ? this.#terms.qos2WindowMax : 0);
+    this.#sender.begin(this.#nowMs, terms.heldMax);
     this.#ledger.resume(grant.sessionPresent);
-    const clientId = grant.assignedClientId ?? this.#options.clientId;
-    if (!grant.sessionPresent) {
-      // Nothing may be published in the new session before it is on disk that the old one is gone: after a crash
-      // its PUBRECs would otherwise be taken for those of the new one.
-      const identity: SessionIdentity | null = this.#options.persistent ? { broker: this.#broker, clientId } : null;
-      if (identity !== null || this.#ledger.identity !== undefined) this.#ledger.changeIdentity(identity);
+    // Nothing may be published in a new session before it is on disk that the old one is gone: after a crash its PUBRECs
+    // would otherwise be taken for those of the new one.
+    if (!grant.sessionPresent && (identity !== null || this.#ledger.identity !== undefined)) {
+      this.#ledger.changeIdentity(identity);
     }
     this.#ledger.raiseBounds();
     this.#enter('recovering');
@@ -521,20 +420,13 @@ export class Session {
 
   #sayGoodbye(): void {
     this.#enter('closing');
-    this.#sender.write(encodeDisconnect(this.#protocolVersion), this.#nowMs);
+    this.#sender.output.write(encodeDisconnect(this.#protocolVersion), this.#nowMs);
     this.#port.close(true);
   }
 }
 
 /** [MQTT 5.0 §3.14.2.1] */
 const RECEIVE_MAXIMUM_EXCEEDED = 0x93;
-
-/**
- * A 3.1.1 broker cannot say how much it takes, and no answer says that it was too much: Mosquitto takes 20 messages at
- * QoS 2, acknowledges one more like the others, and drops it. The places up to 20 are for what a new process sends while
- * the broker still holds what the former one had in flight.
- */
-const UNANNOUNCED_WINDOW_MAX = 16;
 
 /** What to call an end without a reason: before the broker has accepted us it is a refusal, afterwards a loss. */
 function endOf(error: NorthError | undefined, wasUp: boolean): NorthError {

@@ -1,0 +1,129 @@
+/**
+ * From CONNECT to what its CONNACK means: whose session it is that the broker has, and on which terms we may publish.
+ */
+import type { IConnackPacket } from 'mqtt-packet';
+import { NorthError } from '../core/error.js';
+import type { SessionIdentity } from '../core/progress.js';
+import { type ConnackGrant, connackProblem, encodeConnect, grantOf, type Will } from '../wire/control-packets.js';
+import { PublishEncoder } from '../wire/publish-encoder.js';
+import { connackError } from './connect-error.js';
+import type { ConnectionTerms } from './sender.js';
+import { Window } from './window.js';
+
+/**
+ * A 3.1.1 broker cannot say how much it takes, and no answer says that it was too much: Mosquitto takes 20 messages at
+ * QoS 2, acknowledges one more like the others, and drops it. The places up to 20 are for what a new process sends while
+ * the broker still holds what the former one had in flight.
+ */
+export const UNANNOUNCED_WINDOW_MAX = 16;
+
+export interface HandshakeOptions {
+  cacheId: string;
+  clientId: string;
+  persistent: boolean;
+  sessionExpirySeconds: number;
+  keepaliveSeconds: number;
+  username: string | undefined;
+  password: string | undefined;
+  will: Will | undefined;
+  inflightMax: number;
+  messageIdProperty: string | undefined;
+}
+
+export type HandshakeOutcome =
+  | { kind: 'refused'; error: NorthError }
+  /** The broker's session is not ours, or was just wiped: one more connection is to be opened at once. */
+  | { kind: 'redial' }
+  | {
+      kind: 'accepted';
+      grant: ConnackGrant;
+      terms: ConnectionTerms;
+      /** Whose session a new one is; null: nobody's, because it does not last. */
+      identity: SessionIdentity | null;
+    };
+
+export class Handshake {
+  readonly #options: HandshakeOptions;
+  #broker = '';
+  #protocolVersion: 4 | 5 = 5;
+  #cleanStart = true;
+  #mustStartClean = false;
+  #isWipe = false;
+  #isKnown = false;
+
+  constructor(options: HandshakeOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Gives the CONNECT for a new connection.
+   *
+   * @param broker names the one whose memory the session is in.
+   * @param stored whose session is stored, or undefined.
+   */
+  begin(broker: string, protocolVersion: 4 | 5, stored: SessionIdentity | undefined): Uint8Array {
+    const { clientId, persistent } = this.#options;
+    this.#broker = broker;
+    this.#protocolVersion = protocolVersion;
+    const isOurs = stored?.broker === broker && stored.clientId === clientId;
+    // A clean session of MQTT 3.1.1 ends with its connection, so that a lasting one begins without it; only what an
+    // unknown life has left behind is wiped out first, by a connection of its own [MQTT 3.1.1 §3.1.2.4].
+    this.#isWipe = persistent && protocolVersion === 4 && this.#mustStartClean;
+    this.#cleanStart = !persistent || this.#isWipe || (protocolVersion === 5 && (!isOurs || this.#mustStartClean));
+    this.#mustStartClean = false;
+    this.#isKnown = isOurs;
+    return encodeConnect({
+      protocolVersion,
+      clientId,
+      cleanStart: this.#cleanStart,
+      sessionExpirySeconds: persistent ? this.#options.sessionExpirySeconds : 0,
+      keepaliveSeconds: this.#options.keepaliveSeconds,
+      username: this.#options.username,
+      password: this.#options.password,
+      will: this.#options.will,
+    });
+  }
+
+  judge(packet: IConnackPacket): HandshakeOutcome {
+    const refused = connackError(packet, this.#protocolVersion);
+    if (refused !== undefined) return { kind: 'refused', error: refused };
+    const problem = connackProblem(packet);
+    if (problem !== undefined) return breach(`The CONNACK of the broker cannot be used: ${problem}.`);
+    const grant = grantOf(packet);
+    if (grant.sessionPresent && this.#cleanStart) {
+      return breach('The broker kept a session although a clean start was asked for.');
+    }
+    if (this.#isWipe || (grant.sessionPresent && !this.#isKnown)) {
+      // The broker holds packet identifiers of a life that we know nothing of [MQTT-3.2.2-4].
+      this.#mustStartClean = !this.#isWipe;
+      return { kind: 'redial' };
+    }
+    const clientId = grant.assignedClientId ?? this.#options.clientId;
+    const identity = this.#options.persistent ? { broker: this.#broker, clientId } : null;
+    return { kind: 'accepted', grant, terms: this.#termsOf(grant), identity };
+  }
+
+  #termsOf(grant: ConnackGrant): ConnectionTerms {
+    const protocolVersion = this.#protocolVersion;
+    const limit = Math.min(grant.receiveMaximum, this.#options.inflightMax);
+    const isUnannounced = protocolVersion === 4;
+    return {
+      encoder: new PublishEncoder({
+        protocolVersion,
+        maximumQos: grant.maximumQos,
+        retainAvailable: grant.retainAvailable,
+        cacheId: this.#options.cacheId,
+        messageIdProperty: this.#options.messageIdProperty,
+      }),
+      protocolVersion,
+      window: new Window(limit),
+      packetSizeMaxBytes: grant.maximumPacketSizeBytes,
+      qos2WindowMax: isUnannounced ? Math.min(UNANNOUNCED_WINDOW_MAX, limit) : limit,
+      heldMax: isUnannounced && grant.sessionPresent ? UNANNOUNCED_WINDOW_MAX : 0,
+    };
+  }
+}
+
+function breach(text: string): HandshakeOutcome {
+  return { kind: 'refused', error: new NorthError('BROKER_PROTOCOL', text) };
+}
