@@ -16,6 +16,9 @@ import type { QoS } from '../core/message.js';
 import type { LaneCursor } from './lane-cursor.js';
 import type { Ledger } from './ledger.js';
 
+/** Within the places that the window of such a broker leaves, see `UNANNOUNCED_WINDOW_MAX`. */
+const CAUTION_WIDTH_MAX = 4;
+
 export interface Candidate {
   cursor: LaneCursor;
   /** So many QoS 2 messages of the lane are passed over. */
@@ -40,6 +43,8 @@ export class Resend {
   /** Per lane, messages of QoS 2 that still go one at a time. */
   readonly #cautionCounts: [number, number, number] = [0, 0, 0];
   #isCautiousInFlight = false;
+  /** So many go at a time where caution is needed: more than one only when a message is never answered. */
+  #cautionWidth = 1;
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger;
@@ -68,7 +73,17 @@ export class Resend {
    */
   ended(isByBroker: boolean, isOverrun: boolean): void {
     if (isOverrun && this.isAlone) this.#turn++;
+    this.#cautionWidth = 1;
     this.isAlone = this.#isUnsure && (isByBroker || isOverrun);
+  }
+
+  /**
+   * The connection was given up because an acknowledgement was overdue. That a message is never answered shows only by
+   * others that are: a few are let go beside it.
+   */
+  unanswered(): void {
+    this.#cautionWidth = Math.min(CAUTION_WIDTH_MAX, this.#cautionWidth + 1);
+    this.isAlone = false;
   }
 
   /** The lane has none so deep; when none of them has, the search begins anew with the next connection. */
@@ -95,9 +110,10 @@ export class Resend {
 
   /** True when a message of this QoS must not go beside what is in flight. */
   holdsBack(cursor: LaneCursor, qos: QoS): boolean {
-    if (this.#ledger.inflight > 0) return this.#isCautiousInFlight || (qos === 2 && this.isCautiousIn(cursor));
-    this.#isCautiousInFlight = false;
-    return false;
+    const { inflight } = this.#ledger;
+    if (inflight === 0) this.#isCautiousInFlight = false;
+    if (inflight < this.#cautionWidth) return false;
+    return this.#isCautiousInFlight || (qos === 2 && this.isCautiousIn(cursor));
   }
 
   sent(cursor: LaneCursor, qos: QoS): void {

@@ -76,7 +76,7 @@ export class Sender {
   /** Topics of what is in flight, kept only while the broker refuses some. */
   readonly topics: (string | undefined)[] = [];
   keepsTopics = false;
-  readonly #resend: Resend;
+  readonly resend: Resend;
   #turnSize = 0;
 
   constructor(options: {
@@ -88,7 +88,7 @@ export class Sender {
     pauseOf: (topic: Uint8Array) => QuarantineReason | undefined;
   }) {
     this.#ledger = options.ledger;
-    this.#resend = new Resend(options.ledger);
+    this.resend = new Resend(options.ledger);
     this.#port = options.port;
     this.output = new Output((bytes) => options.port.write(bytes));
     this.#rateLimit = options.rateLimit;
@@ -99,21 +99,12 @@ export class Sender {
 
   /** A new connection: nothing of the former one holds. */
   begin(nowMs: number, heldMax: number): void {
-    this.#resend.begin(heldMax);
+    this.resend.begin(heldMax);
     this.isTurnFull = false;
     this.resumeAtMs = undefined;
     this.output.writtenAtMs = nowMs;
     this.keepsTopics = false;
     this.topics.length = 0;
-  }
-
-  /** The connection has ended; for the parameters see `Resend`. */
-  ended(isByBroker: boolean, isOverrun: boolean): void {
-    this.#resend.ended(isByBroker, isOverrun);
-  }
-
-  get isResending(): boolean {
-    return this.#resend.isUnderWay;
   }
 
   /** How many messages may be in flight now. */
@@ -129,9 +120,9 @@ export class Sender {
     if (this.output.isWritable) this.#release(nowMs);
     if (mayPublish) {
       if (this.#rateLimit.isLimited) this.#rateLimit.fill(nowMs);
-      if (this.isResending && this.#sendAgain(terms, nowMs, wallMs)) this.#resend.completed();
-      if (!this.isResending) this.#resend.review();
-      if (!this.isResending) {
+      if (this.resend.isUnderWay && this.#sendAgain(terms, nowMs, wallMs)) this.resend.completed();
+      if (!this.resend.isUnderWay) this.resend.review();
+      if (!this.resend.isUnderWay) {
         for (const cursor of this.#ledger.cursors) {
           if (!this.#publishLane(cursor, cursor.end, terms, nowMs, wallMs)) break;
         }
@@ -145,14 +136,14 @@ export class Sender {
    * those of higher lanes: the broker may hold what we have not sent again yet, and counts it against its quota.
    */
   #sendAgain(terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
-    while (this.#resend.candidate !== undefined) {
-      if (!this.#sendCandidate(this.#resend.candidate, terms, nowMs, wallMs)) return false;
+    while (this.resend.candidate !== undefined) {
+      if (!this.#sendCandidate(this.resend.candidate, terms, nowMs, wallMs)) return false;
     }
     for (const cursor of this.#ledger.cursors) {
-      if (!this.#resend.isCautiousIn(cursor)) continue;
+      if (!this.resend.isCautiousIn(cursor)) continue;
       if (!this.#publishLane(cursor, cursor.resendEnd, terms, nowMs, wallMs)) return false;
-      if (this.#resend.isCautiousIn(cursor) && cursor.next < cursor.resendEnd) return false;
-      this.#resend.passed(cursor);
+      if (this.resend.isCautiousIn(cursor) && cursor.next < cursor.resendEnd) return false;
+      this.resend.passed(cursor);
     }
     for (const cursor of this.#ledger.cursors) {
       if (!this.#publishLane(cursor, cursor.resendEnd, terms, nowMs, wallMs)) return false;
@@ -166,7 +157,7 @@ export class Sender {
     const { cursor } = candidate;
     if (this.#ledger.inflight > 0) return false;
     if (candidate.isSent) {
-      this.#resend.endSearch();
+      this.resend.endSearch();
       cursor.rewindTo(cursor.head);
       return true;
     }
@@ -190,7 +181,7 @@ export class Sender {
       }
     }
     cursor.rewindTo(cursor.head);
-    this.#resend.missCandidate();
+    this.resend.missCandidate();
     return true;
   }
 
@@ -216,11 +207,11 @@ export class Sender {
   /** Gives false when lower lanes must not go on: the socket or the turn is full, or the rate is used up. */
   #publishLane(cursor: LaneCursor, end: number, terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
     const ledger = this.#ledger;
-    const window = this.#resend.isAlone ? 1 : this.windowOf(terms);
-    const isCautious = this.#resend.isCautiousIn(cursor);
+    const window = this.resend.isAlone ? 1 : this.windowOf(terms);
+    const isCautious = this.resend.isCautiousIn(cursor);
     // A few places stay free for higher lanes, so that an alert never waits for telemetry to be acknowledged. What is sent
     // again was in flight together before and finds room together again.
-    const freeCount = this.isResending ? 0 : cursor.index;
+    const freeCount = this.resend.isUnderWay ? 0 : cursor.index;
     const limit = window >= 4 ? window - freeCount : window;
     // At QoS 2 one place stays free for nobody: a broker that holds as many as it takes when we crash would refuse
     // everything that we send again before what it holds.
@@ -251,11 +242,11 @@ export class Sender {
         if (this.narrowedTo === undefined) terms.window.full();
         return true;
       }
-      if (this.isResending || ledger.inflight >= qos2Limit) {
+      if (this.resend.isUnderWay || ledger.inflight >= qos2Limit) {
         const qos = terms.encoder.qosOf(batch.data, cursor.recordAt);
         if (qos === 2 && ledger.inflight >= qos2Limit) return true;
-        if (this.#resend.holdsBack(cursor, qos)) return true;
-        if (isCautious && !this.#resend.isCautiousIn(cursor)) return true;
+        if (this.resend.holdsBack(cursor, qos)) return true;
+        if (isCautious && !this.resend.isCautiousIn(cursor)) return true;
       }
       if (!this.output.isWritable) return false;
       if (this.#turnSize >= TURN_SIZE_MAX_BYTES) {
@@ -274,7 +265,7 @@ export class Sender {
   }
 
   #refills(terms: ConnectionTerms): boolean {
-    if (!this.mayRefill || this.narrowedTo !== undefined || this.#resend.isAlone) return false;
+    if (!this.mayRefill || this.narrowedTo !== undefined || this.resend.isAlone) return false;
     this.mayRefill = false;
     return this.#ledger.inflight < terms.window.limit;
   }
@@ -367,7 +358,7 @@ export class Sender {
     if (offset < cursor.doubtHigh && offset >= cursor.resendHigh && !isEnded) counts.possibleDuplicates++;
     ledger.slots.expirySeconds[id] = expirySeconds;
     ledger.sent(cursor, id, qos, isDuplicate, nowMs);
-    this.#resend.sent(cursor, qos);
+    this.resend.sent(cursor, qos);
     cursor.skip();
   }
 

@@ -287,7 +287,7 @@ export class Session {
       this.#fail(overdue);
       return;
     }
-    const wasResending = this.#sender.isResending;
+    const wasResending = this.#sender.resend.isUnderWay;
     let deferredDueMs = wasResending ? undefined : this.#ledger.recall(this.#nowMs);
     this.#ledger.lazyCountMax = Math.max(256, this.#terms.window.size * 2);
     this.#sender.narrowedTo = this.#suspicion.narrowedTo;
@@ -297,7 +297,8 @@ export class Session {
       this.#sender.pump(this.#terms, this.#nowMs, this.#wallMs, mayPublish);
       if (this.#sender.expiredCount > 0) this.#port.report({ kind: 'expired', count: this.#sender.expiredCount });
       this.#ledger.saveDue(this.#nowMs);
-      if (wasResending && !this.#sender.isResending && this.#ledger.deferred.length > 0) deferredDueMs = this.#nowMs;
+      if (wasResending && !this.#sender.resend.isUnderWay && this.#ledger.deferred.length > 0)
+        deferredDueMs = this.#nowMs;
       if (this.#state === 'recovering' && this.#isRecovered()) this.#enter('online');
     }
     if (this.#sender.output.isWritable && this.#liveness.isPingDue(this.#nowMs, this.#sender.output.writtenAtMs)) {
@@ -399,7 +400,9 @@ export class Session {
   #learnFromDeath(reason: NorthError): void {
     const { code } = reason;
     if (code === 'CLIENT_ID_TAKEN' || code === 'KEEPALIVE_TIMEOUT') return;
-    this.#sender.ended(code === 'BROKER_CLOSED' || code === 'CONNECTION_LOST', this.#isOverrun);
+    const { resend } = this.#sender;
+    if (code === 'ACK_OVERDUE') resend.unanswered();
+    else resend.ended(code === 'BROKER_CLOSED' || code === 'CONNECTION_LOST', this.#isOverrun);
     // How many were in flight was at fault, and none of them.
     if (this.#isOverrun) return;
     const before = this.#suspicion.narrowedTo;

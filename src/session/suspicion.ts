@@ -4,8 +4,8 @@
  * A 3.1.1 broker, and several platforms, refuse a message by closing the socket: everything in flight is suspect then.
  * When connections die again and again with the same messages in flight, the window is narrowed, first to the root of
  * what was in flight and then to one. Innocent messages are acknowledged on the way; the culprit is alone in flight when
- * the connection dies again, and goes to quarantine. A broker that is ill kills connections, too: a message is only
- * condemned when it was alone twice.
+ * the connection dies again, and goes to quarantine. A broker that is ill kills connections, too, and so does a bad line:
+ * a message is only condemned when it was alone three times in a row.
  *
  * Others never answer a message that they do not like. Acknowledgements come in the order of the messages
  * [MQTT-4.6.0-2], so that the culprit is known without narrowing: it is overdue, and one that was sent later is not. A
@@ -17,7 +17,9 @@ import type { Ledger } from './ledger.js';
 import { SENT } from './slots.js';
 
 const DEATHS_UNTIL_SUSPECT = 2;
-const DEATHS_ALONE_MAX = 2;
+const DEATHS_ALONE_MAX = 3;
+/** So few suspects are tried one at a time at once. */
+const FEW_SUSPECTS = 32;
 /** So often a message is passed over before it is condemned. */
 const SILENCES_MAX = 3;
 
@@ -57,7 +59,7 @@ export class Suspicion {
     }
     if (mostDeaths < DEATHS_UNTIL_SUSPECT) return;
     this.narrowedTo = this.narrowedTo === undefined ? Math.max(1, Math.floor(Math.sqrt(inflight))) : 1;
-    if (inflight <= 4) this.narrowedTo = 1;
+    if (inflight <= FEW_SUSPECTS) this.narrowedTo = 1;
   }
 
   /**

@@ -75,3 +75,22 @@ test('an overrun is no reason to suspect a message, however often it happens', (
   assert.equal(stage.cache.quarantine.size, 0);
   assert.equal(stage.session.narrowedTo, undefined);
 });
+
+test('a message that a 3.1.1 broker never answers does not hold up the others for ever, although each goes with care', () => {
+  const stage = new Stage({ protocolVersion: 4, ackTimeoutMs: 1000 });
+  stage.online();
+  stage.accept('telemetry', 6, { qos: 2 });
+  stage.crash();
+  for (let connection = 0; connection < 8 && stage.cache.quarantine.size === 0; connection++) {
+    stage.accept('telemetry', 2, { qos: 2 });
+    stage.online(KEPT);
+    for (let keys = stage.publishedKeys(); keys.length > 0; keys = stage.publishedKeys()) {
+      assert.ok(keys.length <= 4, `${keys.length} go at once`);
+      stage.pass(10);
+      for (const key of keys.filter((one) => one !== 't2')) exchange(stage, key);
+    }
+    stage.pass(1100);
+    stage.lose();
+  }
+  assert.deepEqual([...stage.cache.quarantine.keys()], ['t2']);
+});

@@ -29,7 +29,8 @@ export function verdictOf(world: World): string[] {
     if (isQuarantined && !poison.has(key) && !looksPoisonous) {
       problems.push(`${key} is in quarantine: ${JSON.stringify(cache.quarantine.get(key))}`);
     }
-    if (poison.has(key) && !isQuarantined && !isAtQos0) problems.push(`${key} is poison and not in quarantine.`);
+    if (poison.has(key) && !isQuarantined && !cache.dropped.has(key) && !isAtQos0)
+      problems.push(`${key} is poison and not in quarantine.`);
     const isExpiring = message.expirySeconds > 0;
     const isCalm = plan.faults.length === 0 && plan.broker.poison.length + plan.broker.ignored.length === 0;
     if (qos === 0 && count === 0 && !isExpiring && isCalm) problems.push(`${key} is lost without any fault.`);
