@@ -28,6 +28,8 @@ export interface AcceptanceOptions {
   clock: Clock;
   counters: Counters;
   idempotencyRetentionMs: number;
+  /** Idempotency keys had to be forgotten before their time. */
+  keysForgotten: () => void;
 }
 
 export class Acceptance {
@@ -123,6 +125,7 @@ export class Acceptance {
   async #append(request: AppendRequestDraft): Promise<AppendReply> {
     const reply = await this.#options.cache.append(request);
     if (!reply.replayed) this.#options.counters.appended(request, reply);
+    if (reply.forgottenKeysCount !== undefined) this.#options.keysForgotten();
     return reply;
   }
 }

@@ -18,6 +18,7 @@ import {
   connackProblem,
   encodeConnect,
   encodeDisconnect,
+  encodeLastDisconnect,
   grantOf,
   PINGREQ,
 } from '../wire/control-packets.js';
@@ -87,7 +88,18 @@ class ConnectionTest {
       steps: this.#steps,
       grant: this.#grant,
       guarantee:
-        this.#grant === undefined ? undefined : guaranteeText(settings.qos, settings.persistent, this.#grant, false),
+        this.#grant === undefined
+          ? undefined
+          : guaranteeText(
+              {
+                qos: settings.qos,
+                persistent: settings.persistent,
+                sessionExpirySeconds: settings.sessionExpiryInterval,
+                isDowngraded: false,
+                isSessionLost: false,
+              },
+              this.#grant,
+            ),
       roundTripMs: this.#roundTripMs,
       certificateExpiresAt: expiry === undefined ? undefined : new Date(expiry).toISOString(),
       warnings: this.#warnings,
@@ -124,7 +136,7 @@ class ConnectionTest {
       if (this.#grant === undefined) transport.destroy();
       else {
         // Without a farewell the broker would publish the will of a connector that is perhaps running.
-        transport.write(encodeDisconnect(this.#protocolVersion));
+        transport.write(this.#keepsSession ? encodeLastDisconnect() : encodeDisconnect(this.#protocolVersion));
         transport.end();
       }
       resolve(error);
@@ -204,6 +216,11 @@ class ConnectionTest {
     }
   }
 
+  /** How long a broker keeps the session shows only when a lasting one is asked for; it is given back at the end. */
+  get #keepsSession(): boolean {
+    return this.#protocolVersion === 5 && this.#options.settings.persistent;
+  }
+
   #connectPacket(): Buffer {
     const { settings, clientId } = this.#options;
     const basic = settings.authentication.type === 'basic' ? settings.authentication : undefined;
@@ -211,7 +228,7 @@ class ConnectionTest {
       protocolVersion: this.#protocolVersion,
       clientId: `${clientId}-test`,
       cleanStart: true,
-      sessionExpirySeconds: 0,
+      sessionExpirySeconds: this.#keepsSession ? settings.sessionExpiryInterval : 0,
       keepaliveSeconds: settings.keepalive,
       username: basic?.username,
       password: basic?.password.reveal(),
@@ -243,10 +260,15 @@ class ConnectionTest {
   #accepted(grant: ConnackGrant): void {
     const { settings, clientId } = this.#options;
     const attempt = { broker: this.#broker, protocolVersion: this.#protocolVersion };
-    this.#grant = completeGrant(grant, attempt, settings, `${clientId}-test`, false);
+    this.#grant = completeGrant(grant, attempt, settings, `${clientId}-test`, this.#keepsSession);
+    if (this.#protocolVersion === 4) this.#warnings.push(SILENT_REFUSALS);
     this.#note('connect', true, `accepted, MQTT ${this.#protocolVersion === 5 ? '5' : '3.1.1'}`);
   }
 }
+
+const SILENT_REFUSALS =
+  'MQTT 3.1.1 has no answer for a message that is refused: what the access rules of the broker forbid may be ' +
+  'acknowledged and dropped. Use MQTT 5 where the broker speaks it, or check with a subscriber that messages arrive.';
 
 function refusalIn(packet: IConnackPacket, protocolVersion: 4 | 5): NorthError | undefined {
   const refused = connackError(packet, protocolVersion);

@@ -1,17 +1,41 @@
 /** The state of a connector in words that a technician understands at once. */
 import type { NorthError } from '../core/error.js';
+import { ERRORS } from '../core/error-codes.js';
 import type { Grant } from './connector.js';
 import type { LinkState } from './link-state.js';
 
-/** What the broker's grant makes of the delivery that was asked for. */
-export function guaranteeText(qos: 0 | 1 | 2, persistent: boolean, grant: Grant, isDowngraded: boolean): string {
-  const granted = Math.min(qos, grant.maximumQos, isDowngraded ? 1 : 2);
+/** What was asked for, and what this broker was seen to do with it. */
+export interface DeliveryFacts {
+  qos: 0 | 1 | 2;
+  persistent: boolean;
+  sessionExpirySeconds: number;
+  /** It has acknowledged QoS 2 as QoS 1. */
+  isDowngraded: boolean;
+  /** It had no session for us although we had one with it. */
+  isSessionLost: boolean;
+}
+
+/** What the broker's grant makes of the delivery that was asked for: guarantees 2 and 3 of docs/guarantees.md. */
+export function guaranteeText(facts: DeliveryFacts, grant: Grant): string {
+  const { qos } = facts;
+  const granted = Math.min(qos, grant.maximumQos, facts.isDowngraded ? 1 : 2);
   const because = granted < qos ? `: this broker grants QoS ${granted}` : '';
   if (granted === 0) return `at most once${because}`;
   if (granted === 1) return `at least once${because}`;
-  if (!persistent) return 'exactly once while connected: the session is not persistent';
-  if (grant.sessionExpirySeconds === 0) return 'exactly once while connected: this broker keeps no session';
+  if (!facts.persistent) return 'exactly once while connected: the session is not persistent';
+  const keptSeconds = grant.sessionExpirySeconds;
+  if (keptSeconds === 0) return 'exactly once while connected: this broker keeps no session';
+  if (facts.isSessionLost) return 'at least once: this broker has lost our session';
+  if (keptSeconds !== undefined && keptSeconds < facts.sessionExpirySeconds) {
+    return `exactly once through outages of up to ${durationText(keptSeconds)}: this broker keeps the session no longer`;
+  }
   return 'exactly once';
+}
+
+function durationText(seconds: number): string {
+  if (seconds % 86_400 === 0) return `${seconds / 86_400} d`;
+  if (seconds % 3600 === 0) return `${seconds / 3600} h`;
+  return seconds % 60 === 0 ? `${seconds / 60} min` : `${seconds} s`;
 }
 
 export function describeState(
@@ -52,6 +76,7 @@ function endingOf(number: number): string {
   return ['th', 'st', 'nd', 'rd'][number % 10] ?? 'th';
 }
 
-function sentence(error: NorthError): string {
-  return error.message;
+/** "Session taken over", as a broker says it, needs a translation. */
+function sentence({ code, message }: NorthError): string {
+  return code === 'CLIENT_ID_TAKEN' ? `${message} ${ERRORS[code].meaning} (${code})` : message;
 }

@@ -14,6 +14,7 @@ import type { OpenedInfo, Transport, TransportEvents } from '../transport/transp
 import { handshakeFailure } from './handshake-failure.js';
 import type { ConnectionGrant, LinkState } from './link-state.js';
 import type { Attempt, Reconnect } from './reconnect.js';
+import { Takeover } from './takeover.js';
 
 const READ_RETRY_MS = 1000;
 /** An unknown session of the broker is wiped by a connection of its own, after which one more is opened to stay. */
@@ -49,6 +50,9 @@ export class Link {
   #attempt: Attempt | undefined;
   #opened: OpenedInfo | undefined;
   #wasUp = false;
+  /** The broker closed the connection in order while nothing was in flight. */
+  #wasClosedIdle = false;
+  readonly #takeover: Takeover;
   #isStarted = false;
   /** The stop that is under way. */
   #stopping: Promise<void> | undefined;
@@ -63,6 +67,7 @@ export class Link {
   constructor(options: LinkOptions) {
     this.#options = options;
     this.#clock = options.clock;
+    this.#takeover = new Takeover(options.session.clientId);
     this.session = new Session(options.session, options.stored, {
       write: (bytes) => this.#transport?.write(bytes) ?? false,
       close: (graceful) => this.#close(graceful),
@@ -127,6 +132,7 @@ export class Link {
     this.#attempt = attempt;
     this.#opened = undefined;
     this.#wasUp = false;
+    this.#wasClosedIdle = false;
     this.#setState({ name: 'dialing', broker: attempt.broker.display });
     const startMs = this.#now();
     let transport: Transport | undefined;
@@ -167,6 +173,7 @@ export class Link {
       return;
     }
     const reason = this.session.state === 'handshaking' ? handshakeFailure(error) : error;
+    this.#wasClosedIdle = error?.code === 'BROKER_CLOSED' && this.session.inflight === 0;
     this.session.disconnected(reason, this.#now(), this.#clock.wallMs());
   }
 
@@ -205,8 +212,8 @@ export class Link {
       return;
     }
     this.#redialsCount = 0;
-    const cause = error ?? unexpectedEnd(redialsAtOnce);
     const nowMs = this.#now();
+    const cause = this.#causeOf(error ?? unexpectedEnd(redialsAtOnce), nowMs);
     const { reconnect } = this.#options;
     if (!this.#wasUp && reconnect.fallsBack(attempt, cause.code)) {
       this.#dial();
@@ -219,6 +226,12 @@ export class Link {
       this.#cancelDial = undefined;
       this.#dial();
     });
+  }
+
+  #causeOf(error: NorthError, nowMs: number): NorthError {
+    if (this.#wasUp) return this.#takeover.ended(error, this.#wasClosedIdle, nowMs);
+    this.#takeover.dialFailed();
+    return error;
   }
 
   #report(event: SessionEvent): void {
@@ -236,6 +249,7 @@ export class Link {
         this.#cancelTimeout?.();
         this.#cancelTimeout = undefined;
         this.#options.reconnect.succeeded(attempt);
+        this.#takeover.accepted(this.#now());
         this.#options.events.granted({ ...event, attempt, opened: this.#opened });
         return;
       case 'ended':

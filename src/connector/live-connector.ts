@@ -16,8 +16,9 @@ import type { FileContent, FileOptions, FileReceipt } from '../inputs/file.js';
 import { LATENCY_BUCKETS_MS } from '../session/latency.js';
 import type { SessionEvent } from '../session/session.js';
 import { openTransformer } from '../transform/transformer.js';
-import { openTransport } from '../transport/transport.js';
+import { openTransport, type Transport, type TransportEvents } from '../transport/transport.js';
 import { Acceptance } from './acceptance.js';
+import { ConnectionLog } from './connection-log.js';
 import type {
   AcceptOptions,
   Connector,
@@ -35,12 +36,9 @@ import { completeGrant } from './grant.js';
 import { Link } from './link.js';
 import type { ConnectionGrant, LinkState } from './link-state.js';
 import { Listeners } from './listeners.js';
-import { Reconnect } from './reconnect.js';
+import { type Attempt, Reconnect } from './reconnect.js';
 import { clientIdOf, messageDefaults, reconnectOptions, sessionOptions, transportOptions } from './settings-of.js';
 import { searchText, Warnings } from './warnings.js';
-
-/** Different causes of failed attempts that are logged during one outage. */
-const LOGGED_ENDS_MAX = 64;
 
 type EventPayloads = { [K in keyof ConnectorEvents]: ConnectorEvents[K][0] };
 
@@ -53,6 +51,8 @@ export interface LiveConnectorOptions {
   logger: Logger;
   random: () => number;
   idempotencyRetentionMs: number;
+  /** Opens the connection to a broker; a socket when left out. */
+  openTransport?: (attempt: Attempt, events: TransportEvents) => Transport;
 }
 
 export class LiveConnector implements Connector {
@@ -73,10 +73,13 @@ export class LiveConnector implements Connector {
   #grant: Grant | undefined;
   #guarantee: string | undefined;
   #isDowngraded = false;
+  #isSessionLost = false;
   #sinceMs: number;
   #lastError: ConnectorStatus['lastError'];
   #reconnects = -1;
-  readonly #loggedEnds = new Set<string>();
+  readonly #connectionLog: ConnectionLog;
+  /** Another client uses our client id; until a connection has lasted. */
+  #takenText: string | undefined;
   #closing: Promise<void> | undefined;
   /** The cache can do nothing any more. */
   #failure: NorthError | undefined;
@@ -94,9 +97,10 @@ export class LiveConnector implements Connector {
     this.#listeners = new Listeners(logger);
     this.#sinceMs = clock.wallMs();
     this.#warnings = new Warnings(config, (code, message) => {
-      logger.warn({ connector: this.id, code }, message);
+      this.#connectionLog.warned(code, message);
       this.#listeners.emit('warning', { id: this.id, code, message });
     });
+    this.#connectionLog = new ConnectionLog(this.id, clock, logger, () => this.#connectionSettled());
     this.#quarantineLog = new Digest(clock, (code, count, example) =>
       logger.warn({ connector: this.id, code, count }, `${count} quarantined. ${example}`),
     );
@@ -112,6 +116,7 @@ export class LiveConnector implements Connector {
       clock,
       counters: this.#counters,
       idempotencyRetentionMs: options.idempotencyRetentionMs,
+      keysForgotten: () => this.#warnings.keysForgotten(),
     });
     this.#reconnect = new Reconnect(reconnectOptions(settings), options.random);
     this.#link = new Link({
@@ -120,8 +125,10 @@ export class LiveConnector implements Connector {
       cache,
       reconnect: this.#reconnect,
       connectTimeoutMs: settings.connectTimeout,
-      openTransport: (attempt, events) =>
-        openTransport({ ...transportOptions(settings, attempt.broker, settings.connectTimeout), clock }, events),
+      openTransport:
+        options.openTransport ??
+        ((attempt, events) =>
+          openTransport({ ...transportOptions(settings, attempt.broker, settings.connectTimeout), clock }, events)),
       clock,
       events: {
         state: (state) => this.#stateChanged(state),
@@ -188,6 +195,8 @@ export class LiveConnector implements Connector {
 
   async #shutDown(deadlineMs: number): Promise<void> {
     await this.#link.stop(deadlineMs);
+    // What is shown of it from now on. A cache that cannot tell is closed all the same.
+    await this.#cacheStatus().catch(() => undefined);
     await this.#cache.close();
     this.#quarantineLog.flush();
     this.#dropLog.flush();
@@ -195,8 +204,7 @@ export class LiveConnector implements Connector {
 
   async status(): Promise<ConnectorStatus> {
     const { session, state } = this.#link;
-    if (this.#failure === undefined) this.#lastCacheStatus = await this.#cache.status();
-    const cache = this.#lastCacheStatus;
+    const cache = await this.#cacheStatus();
     return {
       id: this.id,
       name: this.name,
@@ -207,7 +215,7 @@ export class LiveConnector implements Connector {
       broker: 'broker' in state ? state.broker : undefined,
       grant: this.#grant,
       lastError: this.#lastError,
-      warnings: this.#warnings.current(session.narrowedTo),
+      warnings: this.#warnings.current(session.narrowedTo, this.#takenText),
       counts: this.#counters.read(session),
       reconnects: Math.max(0, this.#reconnects),
       inflight: session.inflight,
@@ -216,6 +224,17 @@ export class LiveConnector implements Connector {
       cache,
       ackLatency: this.#ackLatency(),
     };
+  }
+
+  /** Of a cache that is closed or has failed, as it was at last. */
+  async #cacheStatus(): Promise<StoreStatus> {
+    if (this.#failure !== undefined) return this.#lastCacheStatus;
+    try {
+      this.#lastCacheStatus = await this.#cache.status();
+    } catch (error) {
+      if (!(error instanceof NorthError && error.code === 'CACHE_CLOSED')) throw error;
+    }
+    return this.#lastCacheStatus;
   }
 
   #assertTaking(): void {
@@ -235,7 +254,10 @@ export class LiveConnector implements Connector {
 
   #stateChanged(state: LinkState): void {
     this.#sinceMs = this.#clock.wallMs();
-    if (state.name !== 'online' && state.name !== 'recovering' && state.name !== 'draining') this.#grant = undefined;
+    if (state.name !== 'online' && state.name !== 'recovering' && state.name !== 'draining') {
+      this.#grant = undefined;
+      this.#connectionLog.disconnected();
+    }
     const name: ConnectorState = this.#failure === undefined ? state.name : 'failed';
     this.#listeners.emit('state', { id: this.id, state: name, description: this.#describe(state) });
   }
@@ -257,13 +279,13 @@ export class LiveConnector implements Connector {
     this.#isDowngraded = false;
     const clientId = clientIdOf(settings, this.#cache.cacheId);
     this.#grant = completeGrant(grant, attempt, settings, clientId, settings.persistent);
-    this.#guarantee = guaranteeText(settings.qos, settings.persistent, this.#grant, false);
-    this.#lastError = undefined;
-    this.#loggedEnds.clear();
+    this.#isSessionLost = granted.isSessionLost;
+    this.#guarantee = this.#guaranteeOf(this.#grant);
+    // Each of our connections throws the other client out, who comes back: being connected says nothing yet then.
+    if (this.#takenText === undefined) this.#lastError = undefined;
     this.#warnings.reviewConnection(granted, this.#grant, this.#clock.wallMs());
-    this.#logger.info(
+    this.#connectionLog.connected(
       {
-        connector: this.id,
         broker: attempt.broker.display,
         protocolVersion,
         sessionPresent: grant.sessionPresent,
@@ -274,18 +296,31 @@ export class LiveConnector implements Connector {
     );
   }
 
+  #guaranteeOf(grant: Grant): string {
+    const { qos, persistent, sessionExpiryInterval } = this.#config.settings;
+    return guaranteeText(
+      {
+        qos,
+        persistent,
+        sessionExpirySeconds: sessionExpiryInterval,
+        isDowngraded: this.#isDowngraded,
+        isSessionLost: this.#isSessionLost,
+      },
+      grant,
+    );
+  }
+
   #ended(error: NorthError, wasUp: boolean, nextAtMs: number): void {
     this.#lastError = { ...error.toJSON(), atMs: this.#clock.wallMs() };
-    const inMs = Math.max(0, Math.round(nextAtMs - this.#clock.monotonicMs()));
-    // One line per cause, not per attempt: an outage of a week must not fill the disk with its log. Several brokers
-    // have their causes in turn; a text that is never twice the same cannot make more lines than the limit.
-    const line = `${error.code} ${error.message}`;
-    if (!this.#loggedEnds.has(line) && this.#loggedEnds.size < LOGGED_ENDS_MAX) {
-      this.#loggedEnds.add(line);
-      const text = `${wasUp ? 'lost the connection' : 'could not connect'}: ${error.message} ${error.remedy}`;
-      this.#logger.warn({ connector: this.id, code: error.code, nextInMs: inMs }, text);
-    } else this.#logger.debug({ connector: this.id, code: error.code, nextInMs: inMs }, 'still not connected');
+    if (error.code === 'CLIENT_ID_TAKEN') this.#takenText = `${error.message} ${error.remedy}`;
+    this.#connectionLog.ended(error, wasUp, Math.max(0, Math.round(nextAtMs - this.#clock.monotonicMs())));
     this.#listeners.emit('failure', { id: this.id, error });
+  }
+
+  #connectionSettled(): void {
+    if (this.#takenText === undefined) return;
+    this.#takenText = undefined;
+    this.#lastError = undefined;
   }
 
   #sessionReported(event: Exclude<SessionEvent, { kind: 'state' | 'granted' | 'ended' }>): void {
@@ -312,7 +347,7 @@ export class LiveConnector implements Connector {
       case 'downgraded':
         if (this.#isDowngraded || this.#grant === undefined) return;
         this.#isDowngraded = true;
-        this.#guarantee = guaranteeText(this.#config.settings.qos, this.#config.settings.persistent, this.#grant, true);
+        this.#guarantee = this.#guaranteeOf(this.#grant);
         this.#warnings.raise('DELIVERY_DOWNGRADED', 'The broker acknowledges QoS 2 as QoS 1: at least once.');
         return;
       case 'narrowed':

@@ -26,14 +26,20 @@ export async function openLiveConnector(
   environment: ConnectorEnvironment,
 ): Promise<LiveConnector> {
   const clock = environment.clock ?? systemClock();
-  const cache = await openCache({ folder: environment.folder, limits: storeLimits(config.caching), clock });
+  const logger = environment.logger ?? SILENT_LOGGER;
+  const cache = await openCache({
+    folder: environment.folder,
+    limits: storeLimits(config.caching),
+    clock,
+    onFound: ({ code, message }) => logger.error({ connector: config.id, code }, message),
+  });
   try {
     return new LiveConnector({
       config,
       cache,
       opened: await cache.status(),
       clock,
-      logger: environment.logger ?? SILENT_LOGGER,
+      logger,
       random: environment.random ?? Math.random,
       idempotencyRetentionMs: environment.idempotencyRetentionMs ?? IDEMPOTENCY_RETENTION_MS,
     });

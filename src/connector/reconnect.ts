@@ -9,6 +9,8 @@ const GROWTH = 1.6;
 
 /** Who took our client id would be thrown out by us, and throw us out in turn: at least so long we leave it alone. */
 const TAKEOVER_PAUSE_LEAST_MS = 30_000;
+/** Each of our attempts throws the other client out: while that goes on, they become rarer up to this. */
+const TAKEOVER_PAUSE_MAX_MS = 300_000;
 
 export interface ReconnectOptions {
   brokers: readonly BrokerUrl[];
@@ -30,6 +32,8 @@ export class Reconnect {
   #brokerIndex = 0;
   #triesOldVersion = false;
   #attemptStartMs: number | undefined;
+  /** The last pause for another client with our client id; 0: there was none, or we stayed connected since. */
+  #takeoverPauseMs = 0;
   /** Attempts since the last connection that was accepted. */
   failures = 0;
 
@@ -98,7 +102,17 @@ export class Reconnect {
       // Jitter keeps a thousand gateways from knocking at the same moment after a power cut.
       periodMs = Math.max(reconnectPeriodMs, grownMs * (0.75 + this.#random() * 0.25));
     }
-    if (code === 'CLIENT_ID_TAKEN') return nowMs + Math.max(TAKEOVER_PAUSE_LEAST_MS, periodMs * 3);
+    if (code === 'CLIENT_ID_TAKEN') return nowMs + this.#nextTakeoverPauseMs(periodMs, nowMs);
     return Math.max(nowMs, (this.#attemptStartMs ?? nowMs) + periodMs);
+  }
+
+  /** Doubles as long as no connection lasts for as long as the pause before it. */
+  #nextTakeoverPauseMs(periodMs: number, nowMs: number): number {
+    const leastMs = Math.max(TAKEOVER_PAUSE_LEAST_MS, periodMs * 3);
+    const lastedMs = nowMs - (this.#attemptStartMs ?? nowMs);
+    const isOver = lastedMs >= this.#takeoverPauseMs;
+    const mostMs = Math.max(TAKEOVER_PAUSE_MAX_MS, leastMs);
+    this.#takeoverPauseMs = isOver ? leastMs : Math.min(mostMs, this.#takeoverPauseMs * 2);
+    return this.#takeoverPauseMs;
   }
 }

@@ -25,10 +25,15 @@ export class Warnings {
     this.tell = tell;
   }
 
-  /** @param narrowedTo the window while a message is sought that makes the broker close; it outlives connections. */
-  current(narrowedTo?: number): readonly string[] {
+  /**
+   * What outlives connections is given by who knows it.
+   *
+   * @param narrowedTo the window while a message is sought that makes the broker close.
+   * @param taken that another client uses our client id.
+   */
+  current(narrowedTo?: number, taken?: string): readonly string[] {
     const search = narrowedTo === undefined ? [] : [searchText(narrowedTo)];
-    return [...this.#ofSettings, ...this.#ofConnection, ...search];
+    return [...this.#ofSettings, ...this.#ofConnection, ...search, ...(taken === undefined ? [] : [taken])];
   }
 
   /** Adds what came up during this connection, until the next one; what is there already is not told again. */
@@ -36,6 +41,14 @@ export class Warnings {
     const count = this.#ofConnection.size;
     if (count > OF_CONNECTION_MAX) return;
     this.#add(this.#ofConnection, code, count < OF_CONNECTION_MAX ? message : 'Further warnings are not listed.');
+  }
+
+  /** A producer that repeats a request with a key that was forgotten is published twice. */
+  keysForgotten(): void {
+    const text =
+      'More idempotency keys came than a quarter of caching.maxSize holds: the oldest are forgotten before their time. ' +
+      'Raise caching.maxSize, or lower server.idempotencyRetention.';
+    this.#add(this.#ofSettings, 'SETTING_DOUBTFUL', text);
   }
 
   #add(texts: Set<string>, code: ErrorCode, message: string): void {

@@ -40,6 +40,8 @@ export type HandshakeOutcome =
       terms: ConnectionTerms;
       /** Whose session a new one is; null: nobody's, because it does not last. */
       identity: SessionIdentity | null;
+      /** We had asked for our session, and the broker has none. */
+      isSessionLost: boolean;
     };
 
 export class Handshake {
@@ -100,7 +102,8 @@ export class Handshake {
     }
     const clientId = grant.assignedClientId ?? this.#options.clientId;
     const identity = this.#options.persistent ? { broker: this.#broker, clientId } : null;
-    return { kind: 'accepted', grant, terms: this.#termsOf(grant), identity };
+    const isSessionLost = this.#isKnown && !this.#cleanStart && !grant.sessionPresent;
+    return { kind: 'accepted', grant, terms: this.#termsOf(grant), identity, isSessionLost };
   }
 
   #termsOf(grant: ConnackGrant): ConnectionTerms {

@@ -364,8 +364,7 @@ export class Session {
       this.#sayGoodbye();
       return;
     }
-    const { grant, terms, identity } = outcome;
-    const isSessionLost = !grant.sessionPresent && this.#ledger.identity !== undefined;
+    const { grant, terms, identity, isSessionLost } = outcome;
     this.#liveness.setKeepalive((grant.serverKeepaliveSeconds ?? this.#options.keepaliveSeconds) * 1000);
     this.#terms = terms;
     this.#acknowledgements.begin();

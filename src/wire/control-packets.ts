@@ -52,6 +52,12 @@ export function encodeDisconnect(protocolVersion: 4 | 5, reasonCode = 0): Buffer
   return mqttPacket.generate({ cmd: 'disconnect', reasonCode }, { protocolVersion });
 }
 
+/** A DISCONNECT after which the broker forgets the session at once; MQTT 5 only [MQTT 5.0 §3.14.2.2.2]. */
+export function encodeLastDisconnect(): Buffer {
+  const properties = { sessionExpiryInterval: 0 };
+  return mqttPacket.generate({ cmd: 'disconnect', reasonCode: 0, properties }, { protocolVersion: 5 });
+}
+
 /** Writes a PUBREL and gives the position after it [MQTT 5.0 §3.6]; a reason code only exists in MQTT 5. */
 export function writePubrel(out: Uint8Array, at: number, packetId: number, reasonCode: number): number {
   out[at] = 0x62;

@@ -59,6 +59,17 @@ test('a broker that accepts is reported step by step, with what it granted', asy
   assert.match(unverified.warnings.join(), /not verified/);
 });
 
+test('a broker that keeps sessions for a shorter time than was asked for is found out, and keeps none of the test', async (t) => {
+  const broker = await startScriptedBroker({ connack: { properties: { sessionExpiryInterval: 600 } } });
+  t.after(() => broker.close());
+  const report = await run({ url: broker.url, qos: 2 });
+  assert.match(report.guarantee ?? '', /^exactly once through outages of up to 10 min: this broker keeps/);
+  assert.equal(report.grant?.sessionExpirySeconds, 600);
+  const farewell = await eventually(() => broker.packets.find((packet) => packet.cmd === 'disconnect'), 'the farewell');
+  assert.ok(farewell?.cmd === 'disconnect');
+  assert.equal(farewell.properties?.sessionExpiryInterval, 0);
+});
+
 test('each way to fail names its step, its code and a remedy', async (t) => {
   const broker = await startMosquitto({ tls: 'selfSigned', passwords: { ann: 'a' } });
   const blackhole = await startBlackhole();

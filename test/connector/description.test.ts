@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Grant } from '../../src/connector/connector.js';
-import { describeState, guaranteeText } from '../../src/connector/description.js';
+import { type DeliveryFacts, describeState, guaranteeText } from '../../src/connector/description.js';
 import { NorthError } from '../../src/core/error.js';
 import { eventually } from '../kit/deadline.js';
 import { ManualClock } from '../kit/manual-clock.js';
@@ -24,15 +24,39 @@ const GRANT: Grant = {
   sessionExpirySeconds: 3600,
 };
 
-test('the guarantee is what settings and grant make together', () => {
-  assert.equal(guaranteeText(0, false, GRANT, false), 'at most once');
-  assert.equal(guaranteeText(1, true, GRANT, false), 'at least once');
-  assert.equal(guaranteeText(2, true, GRANT, false), 'exactly once');
-  assert.match(guaranteeText(2, false, GRANT, false), /while connected: the session is not persistent/);
-  assert.match(guaranteeText(2, true, { ...GRANT, sessionExpirySeconds: 0 }, false), /this broker keeps no session/);
-  assert.match(guaranteeText(2, true, { ...GRANT, maximumQos: 1 }, false), /^at least once: this broker grants QoS 1$/);
-  assert.match(guaranteeText(2, true, { ...GRANT, maximumQos: 0 }, false), /^at most once: this broker grants QoS 0$/);
-  assert.match(guaranteeText(2, true, GRANT, true), /^at least once/);
+const ASKED: DeliveryFacts = {
+  qos: 2,
+  persistent: true,
+  sessionExpirySeconds: 3600,
+  isDowngraded: false,
+  isSessionLost: false,
+};
+
+test('the guarantee is what settings, grant and experience make together', () => {
+  const said = (facts: Partial<DeliveryFacts>, grant: Partial<Grant> = {}) =>
+    guaranteeText({ ...ASKED, ...facts }, { ...GRANT, ...grant });
+  assert.equal(said({ qos: 0, persistent: false }), 'at most once');
+  assert.equal(said({ qos: 1 }), 'at least once');
+  assert.equal(said({}), 'exactly once');
+  assert.equal(said({}, { sessionExpirySeconds: undefined }), 'exactly once');
+  assert.match(said({ persistent: false }), /^exactly once while connected: the session is not persistent$/);
+  assert.match(said({}, { sessionExpirySeconds: 0 }), /^exactly once while connected: this broker keeps no session$/);
+  assert.equal(said({}, { maximumQos: 1 }), 'at least once: this broker grants QoS 1');
+  assert.equal(said({}, { maximumQos: 0 }), 'at most once: this broker grants QoS 0');
+  assert.equal(said({ isDowngraded: true }), 'at least once: this broker grants QoS 1');
+  assert.equal(said({ isSessionLost: true }), 'at least once: this broker has lost our session');
+  assert.equal(said({ qos: 1, isSessionLost: true }), 'at least once');
+});
+
+test('a session that the broker keeps for a shorter time than was asked for bounds the guarantee', () => {
+  const said = (sessionExpirySeconds: number) => guaranteeText(ASKED, { ...GRANT, sessionExpirySeconds });
+  assert.match(said(1800), /^exactly once through outages of up to 30 min: this broker keeps the session no longer$/);
+  assert.match(said(90), /up to 90 s:/);
+  assert.match(said(1), /up to 1 s:/);
+  assert.equal(said(3600), 'exactly once');
+  const week = { ...ASKED, sessionExpirySeconds: 604_800 };
+  assert.match(guaranteeText(week, { ...GRANT, sessionExpirySeconds: 86_400 }), /up to 1 d:/);
+  assert.match(guaranteeText(week, { ...GRANT, sessionExpirySeconds: 7200 }), /up to 2 h:/);
 });
 
 test('attempts are counted as people do', () => {

@@ -79,7 +79,7 @@ test('a connection that is accepted and then closed is dialled again no more oft
     },
   });
   const { subject, clock } = await openTimed(t, { url: broker.url });
-  for (let attempt = 1; attempt <= 5; attempt++) {
+  for (let attempt = 1; attempt <= 3; attempt++) {
     await untilWaiting(subject, attempt);
     assert.match(subject.states.join(), /recovering|online/);
     clock.advance(6999);

@@ -49,6 +49,7 @@ for (const protocolVersion of VERSIONS) {
     const status = await subject.untilEmpty();
     assert.equal(status.grant?.sessionPresent, false);
     assert.match(status.warnings.join(), /lost our session/);
+    assert.match(status.description, /, at least once: this broker has lost our session$/);
     assert.equal(status.counts.telemetry.published, 3);
   });
 

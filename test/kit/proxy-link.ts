@@ -10,20 +10,27 @@ export type Flow = 'passing' | 'stalled' | 'swallowing';
 export interface LinkRules {
   readonly flow: Readonly<Record<Direction, Flow>>;
   readonly delayMs: number;
-  readonly passedBytes: Record<Direction, number>;
   note(direction: Direction, chunk: Buffer): void;
+  passed(connection: number, direction: Direction, chunk: Buffer): void;
   bytesUntilCut(direction: Direction, sizeBytes: number): number | undefined;
   cutAllBut(receiver: Socket): void;
 }
 
 /** One connection of a client with its counterpart to the broker; over when both sockets are closed. */
 export class Link {
+  readonly #client: Socket;
+  readonly #broker: Socket;
   readonly #sockets: readonly Socket[];
   readonly #pipes: readonly Pipe[];
 
-  constructor(rules: LinkRules, client: Socket, broker: Socket, whenOver: () => void) {
+  constructor(rules: LinkRules, connection: number, client: Socket, broker: Socket, whenOver: () => void) {
+    this.#client = client;
+    this.#broker = broker;
     this.#sockets = [client, broker];
-    this.#pipes = [new Pipe(rules, 'toBroker', client, broker), new Pipe(rules, 'toClient', broker, client)];
+    this.#pipes = [
+      new Pipe(rules, connection, 'toBroker', client, broker),
+      new Pipe(rules, connection, 'toClient', broker, client),
+    ];
     for (const socket of this.#sockets) {
       socket.setNoDelay(true);
       socket.unref();
@@ -44,6 +51,13 @@ export class Link {
     return this.#sockets.includes(socket);
   }
 
+  hangUp(): void {
+    this.#broker.removeAllListeners('data');
+    this.#broker.resume();
+    this.#broker.end();
+    resetConnection(this.#client);
+  }
+
   reset(): void {
     for (const socket of this.#sockets) resetConnection(socket);
   }
@@ -52,6 +66,7 @@ export class Link {
 /** One direction of one connection. */
 class Pipe {
   readonly #rules: LinkRules;
+  readonly #connection: number;
   readonly #direction: Direction;
   readonly #from: Socket;
   readonly #to: Socket;
@@ -60,8 +75,9 @@ class Pipe {
   #timer: NodeJS.Timeout | undefined;
   #isBlocked = false;
 
-  constructor(rules: LinkRules, direction: Direction, from: Socket, to: Socket) {
+  constructor(rules: LinkRules, connection: number, direction: Direction, from: Socket, to: Socket) {
     this.#rules = rules;
+    this.#connection = connection;
     this.#direction = direction;
     this.#from = from;
     this.#to = to;
@@ -112,7 +128,7 @@ class Pipe {
   #pass(chunk: Buffer): void {
     const untilCut = this.#rules.bytesUntilCut(this.#direction, chunk.length);
     const passed = untilCut === undefined ? chunk : chunk.subarray(0, untilCut);
-    this.#rules.passedBytes[this.#direction] += passed.length;
+    this.#rules.passed(this.#connection, this.#direction, passed);
     if (untilCut === undefined) {
       this.#isBlocked = !this.#to.write(passed);
       return;

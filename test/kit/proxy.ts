@@ -11,6 +11,8 @@ export interface ProxyOptions {
   port?: number;
   /** Keeps all bytes of both directions for `recorded`. */
   record?: boolean;
+  /** Is told of all bytes that are passed on, with the number of their connection, which counts from 1. */
+  passed?: (connection: number, direction: Direction, chunk: Buffer) => void;
 }
 
 export interface Proxy {
@@ -33,6 +35,11 @@ export interface Proxy {
   cut(): void;
   /** Resets all connections as soon as this many further bytes have been passed on; 0 is before the next byte. */
   cutAfter(direction: Direction, sizeBytes: number): void;
+  /**
+   * Resets the clients, while the broker gets all that was passed on and then the end. When `openCount` is 0, it has read
+   * all of that and closed, too.
+   */
+  hangUp(): void;
   /** Reads no more, so that the sender's buffers fill up and it has to wait. Also for later connections. */
   stall(direction: Direction): void;
   /** Reads on and passes nothing on, as a network does that lost the way: both sides believe to be connected. */
@@ -67,6 +74,7 @@ class TcpProxy implements Proxy, LinkRules {
   readonly #links = new Set<Link>();
   readonly #targetHost: string;
   readonly #record: boolean;
+  readonly #passed: ProxyOptions['passed'];
   #port: number;
   #server: Server | undefined;
 
@@ -74,6 +82,7 @@ class TcpProxy implements Proxy, LinkRules {
     this.targetPort = options.targetPort;
     this.#targetHost = options.targetHost ?? '127.0.0.1';
     this.#record = options.record ?? false;
+    this.#passed = options.passed;
     this.#port = options.port ?? 0;
   }
 
@@ -100,6 +109,10 @@ class TcpProxy implements Proxy, LinkRules {
 
   cutAfter(direction: Direction, sizeBytes: number): void {
     this.#cutAt[direction] = this.passedBytes[direction] + sizeBytes;
+  }
+
+  hangUp(): void {
+    for (const link of this.#links) link.hangUp();
   }
 
   stall(direction: Direction): void {
@@ -167,10 +180,15 @@ class TcpProxy implements Proxy, LinkRules {
     if (this.#record) this.#records[direction].push(chunk);
   }
 
+  passed(connection: number, direction: Direction, chunk: Buffer): void {
+    this.passedBytes[direction] += chunk.length;
+    this.#passed?.(connection, direction, chunk);
+  }
+
   #connect(client: Socket): void {
     this.connectionCount++;
     const broker = dial({ port: this.targetPort, host: this.#targetHost, allowHalfOpen: true });
-    const link = new Link(this, client, broker, () => this.#links.delete(link));
+    const link = new Link(this, this.connectionCount, client, broker, () => this.#links.delete(link));
     this.#links.add(link);
   }
 }

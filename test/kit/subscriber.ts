@@ -80,8 +80,10 @@ export async function openSubscriber(options: SubscriberOptions): Promise<Subscr
       : {}),
     ...options.client,
   });
-  client.on('connect', () => {
+  client.on('connect', ({ sessionPresent }) => {
     connectionCount++;
+    // The client itself does so only when it reconnects by itself, too.
+    if (connectionCount > 1 && !sessionPresent) client.subscribe(topics, { qos });
     // The stream over TCP or TLS is a socket; that over a websocket has no handle of its own.
     if (client.stream instanceof Socket) client.stream.unref();
   });
