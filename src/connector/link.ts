@@ -213,7 +213,8 @@ export class Link {
     }
     this.#redialsCount = 0;
     const nowMs = this.#now();
-    const cause = this.#causeOf(error ?? unexpectedEnd(redialsAtOnce), nowMs);
+    const ended = error ?? new NorthError('CONNECTION_LOST', 'The connection was ended.');
+    const cause = this.#causeOf(ended, nowMs);
     const { reconnect } = this.#options;
     if (!this.#wasUp && reconnect.fallsBack(attempt, cause.code)) {
       this.#dial();
@@ -312,12 +313,6 @@ export class Link {
 }
 
 const SETTLE_DEADLINE_MS = 5000;
-
-function unexpectedEnd(wasWiped: boolean): NorthError {
-  if (!wasWiped) return new NorthError('CONNECTION_LOST', 'The connection was ended.');
-  const text = 'The broker has a session of our client id again just after it was wiped: somebody else opens it.';
-  return new NorthError('CLIENT_ID_TAKEN', text);
-}
 
 /** Names the broker whose memory the session is in. The version does not belong to it: brokers keep a session over it. */
 function sessionBroker(attempt: Attempt): string {

@@ -51,6 +51,8 @@ export class Handshake {
   #cleanStart = true;
   #mustStartClean = false;
   #isWipe = false;
+  /** The connection before this one has wiped out what the broker had of our client id. */
+  #wasWiped = false;
   #isKnown = false;
 
   constructor(options: HandshakeOptions) {
@@ -65,6 +67,7 @@ export class Handshake {
    */
   begin(broker: string, protocolVersion: 4 | 5, stored: SessionIdentity | undefined): Uint8Array {
     const { clientId, persistent } = this.#options;
+    if (broker !== this.#broker) this.#wasWiped = false;
     this.#broker = broker;
     this.#protocolVersion = protocolVersion;
     const isOurs = stored?.broker === broker && stored.clientId === clientId;
@@ -95,11 +98,20 @@ export class Handshake {
     if (grant.sessionPresent && this.#cleanStart) {
       return breach('The broker kept a session although a clean start was asked for.');
     }
-    if (this.#isWipe || (grant.sessionPresent && !this.#isKnown)) {
-      // The broker holds packet identifiers of a life that we know nothing of [MQTT-3.2.2-4].
-      this.#mustStartClean = !this.#isWipe;
+    if (this.#isWipe) {
+      this.#wasWiped = true;
       return { kind: 'redial' };
     }
+    if (grant.sessionPresent && !this.#isKnown) {
+      // The broker holds packet identifiers of a life that we know nothing of [MQTT-3.2.2-4].
+      if (!this.#wasWiped) {
+        this.#mustStartClean = true;
+        return { kind: 'redial' };
+      }
+      // Some say that there is a session whenever no clean one was asked for (ThingsBoard): nothing can be left in it.
+      grant.sessionPresent = false;
+    }
+    this.#wasWiped = false;
     const clientId = grant.assignedClientId ?? this.#options.clientId;
     const identity = this.#options.persistent ? { broker: this.#broker, clientId } : null;
     const isSessionLost = this.#isKnown && !this.#cleanStart && !grant.sessionPresent;

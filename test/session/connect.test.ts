@@ -45,6 +45,25 @@ test('a session that the broker kept from an unknown life is wiped out before an
   }
 });
 
+test('a 3.1.1 broker that says Session Present whenever no clean session was asked for is believed only once', () => {
+  const stage = new Stage({ protocolVersion: 4 });
+  stage.accept('telemetry', 2);
+  const connack = (sessionPresent: boolean): IConnackPacket => ({ cmd: 'connack', sessionPresent, returnCode: 0 });
+  const cleans = [stage.connect().clean];
+  stage.answer(connack(true));
+  cleans.push(stage.connect().clean);
+  stage.answer(connack(false));
+  cleans.push(stage.connect().clean);
+  stage.answer(connack(true));
+  assert.deepEqual(cleans, [false, true, false], 'what was there is wiped out once');
+  assert.deepEqual(stage.sentWords(), ['PUBLISH t0', 'PUBLISH t1']);
+  assert.equal(stage.reports('granted').at(-1)?.grant.sessionPresent, false);
+  stage.lose();
+  assert.equal(stage.connect().clean, false);
+  stage.answer(connack(true));
+  assert.deepEqual(stage.sentWords(), ['PUBLISH t0 dup', 'PUBLISH t1 dup']);
+});
+
 test('a broker that keeps a session in spite of a clean start is in breach of the protocol', () => {
   const stage = new Stage({ persistent: false });
   stage.connect();

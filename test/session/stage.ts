@@ -11,7 +11,7 @@ import type { Message } from '../../src/core/message.js';
 import type { SessionSave } from '../../src/session/ledger.js';
 import { Session, type SessionEvent, type SessionOptions } from '../../src/session/session.js';
 import { type Key, keyIn, keyOf, packetIdOf, payloadOf } from '../simulation/key.js';
-import { ModelCache } from '../simulation/model-cache.js';
+import { ModelCache } from './model-cache.js';
 
 export interface StageOptions extends Partial<SessionOptions> {
   protocolVersion?: 4 | 5;
