@@ -1,12 +1,10 @@
 /** Carries out an append: all of a request, or none of it with the reason. */
 import { laneIndex } from '../core/lane.js';
 import type { BatchWriter } from './batch-writer.js';
-import { type Room, rowSizeBytes } from './room.js';
+import { KEY_OVERHEAD_BYTES } from './idempotency-table.js';
+import { keysSizeMaxBytes, type Room, rowSizeBytes } from './room.js';
 import type { AppendedRange, AppendReply, AppendRequest, RefusedReply } from './store.js';
 import type { Tables } from './tables.js';
-
-/** A stored key stands in its table and in the index of expiry times. */
-const KEY_OVERHEAD_BYTES = 96;
 
 export function appendMessages(
   tables: Tables,
@@ -37,12 +35,22 @@ export function appendMessages(
     ranges.push({ lane, from, to: state.nextOffset });
   }
   const quarantinedIds = request.quarantined.length === 0 ? [] : addDrafts(tables, request);
+  let forgottenKeysCount = 0;
   if (idempotency !== undefined) {
     const { key, contentHash, answer, expiresAtMs } = idempotency;
-    tables.idempotency.put(key, { contentHash, answer, expiresAtMs: Math.trunc(expiresAtMs) });
+    const stored = { contentHash, answer, expiresAtMs: Math.trunc(expiresAtMs) };
+    forgottenKeysCount = tables.idempotency.put(key, stored, keysSizeMaxBytes(room.limits));
   }
   if (position !== undefined) tables.setPosition(position.source, position.value);
-  return { kind: 'appended', ranges, quarantinedIds, replayed: false, answer: idempotency?.answer, droppedCount };
+  return {
+    kind: 'appended',
+    ranges,
+    quarantinedIds,
+    replayed: false,
+    answer: idempotency?.answer,
+    droppedCount,
+    ...(forgottenKeysCount === 0 ? {} : { forgottenKeysCount }),
+  };
 }
 
 function addDrafts(tables: Tables, request: AppendRequest): number[] {

@@ -32,6 +32,11 @@ export function reserveSizeBytes(limits: StoreLimits): number {
   return Math.min(RESERVE_MAX_BYTES, Math.floor(limits.maxSizeBytes / 4));
 }
 
+/** What the keys of accepted requests may take: a quarter, so that they alone never leave no room for content. */
+export function keysSizeMaxBytes(limits: StoreLimits): number {
+  return Math.floor(limits.maxSizeBytes / 4);
+}
+
 /** At most so many bytes does a row of these records take in the file. */
 export function rowSizeBytes(dataSizeBytes: number, count: number): number {
   const size = dataSizeBytes + 4 * count + ROW_OVERHEAD_BYTES;

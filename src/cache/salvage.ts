@@ -42,7 +42,7 @@ export interface KnownState {
 }
 
 /** More than a lane takes in a year at full speed, and a small part of the offsets that there are. */
-const OFFSET_LEAP = 2 ** 43;
+export const OFFSET_LEAP = 2 ** 43;
 
 /** So many rows are copied in one transaction. */
 const COPIED_ROWS_MAX = 64;
@@ -292,7 +292,7 @@ function gapsWithin(tables: Tables, state: LaneState, from: number, to: number):
 }
 
 /** Without its identity, the progress of a session means nothing: every message is as good as unsent. */
-function forgetSession(tables: Tables): void {
+export function forgetSession(tables: Tables): void {
   for (const state of tables.lanes.states) {
     state.boundOffset = state.firstUnsettled;
     state.isChanged = true;

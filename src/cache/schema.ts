@@ -17,6 +17,7 @@
  * are told from the bad ones.
  */
 import type Database from 'better-sqlite3';
+import { NorthError } from '../core/error.js';
 
 /** Raised with every change of the tables. A step in `MIGRATIONS` leads from each older version to the next. */
 export const SCHEMA_VERSION = 1;
@@ -123,12 +124,16 @@ export function createSchema(db: Database.Database, cacheId: string): void {
   db.pragma(`user_version = ${SCHEMA_VERSION}`);
 }
 
-/** Brings an older file to this version, each step in its own transaction. */
+/**
+ * Brings an older file to this version, each step in its own transaction. Throws CACHE_DAMAGED for a version that there
+ * has never been; what the tables hold is then taken over into a new file.
+ */
 export function migrateSchema(db: Database.Database): void {
   for (;;) {
     const version = db.pragma('user_version', { simple: true }) as number;
+    if (version === SCHEMA_VERSION) return;
     const step = MIGRATIONS[version - 1];
-    if (step === undefined) return;
+    if (step === undefined) throw new NorthError('CACHE_DAMAGED', `there is no format with the number ${version}`);
     db.transaction(() => {
       db.exec(step);
       db.pragma(`user_version = ${version + 1}`);

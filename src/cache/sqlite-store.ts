@@ -11,13 +11,12 @@
  * - Damage: a batch whose checksum fails is taken apart when it is read (damage.ts); a file that SQLite cannot read is
  *   rebuilt from what it can (salvage.ts). Both are reported, and nothing is deleted.
  */
-import { join } from 'node:path';
 import { NorthError, systemCode } from '../core/error.js';
 import type { Lane } from '../core/lane.js';
 import { appendMessages } from './append.js';
 import { batchChecksum, NO_ROOM } from './batch-table.js';
 import { BatchWriter } from './batch-writer.js';
-import { cachePath } from './cache-file.js';
+import { cachePath, reservePath } from './cache-file.js';
 import { describeOffsets, isolateDamage } from './damage.js';
 import { countCovered } from './hole-table.js';
 import { type LaneState, laneStart } from './lane-table.js';
@@ -54,6 +53,8 @@ export interface SqliteStoreOptions {
   limits: StoreLimits;
   /** For the time of findings, which are not made by a request. */
   wallMs?: () => number;
+  /** Told of each finding when it is stored, those at opening included. */
+  onFound?: (finding: CacheFinding) => void;
 }
 
 /** The log is carried over into the file at this part of the reserve, at the latest when a commit finds it so long. */
@@ -72,7 +73,7 @@ const SHRUNK_USED_MAX_BYTES = 8 * 1024 * 1024;
 
 /** Opens or makes the cache in a folder. Throws CACHE_NEWER, CACHE_DISK_FULL, CACHE_FAILED. */
 export function openSqliteStore(options: SqliteStoreOptions): SqliteStore {
-  const reserve = new ReserveFile(join(options.folder, 'cache.reserve'), 0);
+  const reserve = new ReserveFile(reservePath(options.folder), 0);
   try {
     try {
       return openStore(options, reserve);
@@ -86,10 +87,10 @@ export function openSqliteStore(options: SqliteStoreOptions): SqliteStore {
   }
 }
 
-function openStore({ folder, limits, wallMs = Date.now }: SqliteStoreOptions, reserve: ReserveFile): SqliteStore {
+function openStore(options: SqliteStoreOptions, reserve: ReserveFile): SqliteStore {
   const findings: CacheFinding[] = [];
-  const tables = openOrSalvage(folder, wallMs(), findings);
-  return new SqliteStore(tables, folder, limits, wallMs, reserve, findings);
+  const tables = openOrSalvage(options.folder, (options.wallMs ?? Date.now)(), findings);
+  return new SqliteStore(tables, options, reserve, findings);
 }
 
 export class SqliteStore implements Store {
@@ -98,6 +99,7 @@ export class SqliteStore implements Store {
   #room: Room;
   readonly #folder: string;
   readonly #wallMs: () => number;
+  readonly #onFound: (finding: CacheFinding) => void;
   /** About how many bytes commits have put into the log since it was last carried over. */
   #walBytes = 0;
   #walLimitBytes = 0;
@@ -106,22 +108,18 @@ export class SqliteStore implements Store {
   /** A disk that goes on decaying must not keep the process copying the cache for ever. */
   #rebuildsLeft = REBUILDS_MAX;
 
-  constructor(
-    tables: Tables,
-    folder: string,
-    limits: StoreLimits,
-    wallMs: () => number,
-    reserve: ReserveFile,
-    findings: readonly CacheFinding[],
-  ) {
+  constructor(tables: Tables, options: SqliteStoreOptions, reserve: ReserveFile, findings: readonly CacheFinding[]) {
+    const { folder, limits, wallMs = Date.now, onFound = () => undefined } = options;
     this.#tables = tables;
     this.#writer = new BatchWriter(tables);
     this.#room = new Room(tables, limits, 0);
     this.#folder = folder;
     this.#wallMs = wallMs;
+    this.#onFound = onFound;
     this.#reserve = reserve;
     this.#applyLimits();
-    this.#report(findings);
+    // The table of findings may be damaged itself.
+    this.#guard(() => this.#report(findings));
   }
 
   get cacheId(): string {
@@ -210,7 +208,14 @@ export class SqliteStore implements Store {
   /** Carries the log over when it is half as long as it may get. Done while nobody waits, it spares a commit from it. */
   tend(): void {
     if (this.#walBytes < this.#walLimitBytes / 2) return;
-    this.#guard(() => this.#tables.db.pragma('wal_checkpoint(PASSIVE)'));
+    try {
+      this.#guard(() => this.#tables.db.pragma('wal_checkpoint(PASSIVE)'));
+    } catch (error) {
+      // Nobody asked for it, and the log holds everything all the same. On a full disk it fails until there is room; what
+      // stands in the way otherwise is told to the next who stores something.
+      if (!(error instanceof NorthError)) throw error;
+      return;
+    }
     this.#walBytes = 0;
   }
 
@@ -291,13 +296,15 @@ export class SqliteStore implements Store {
 
   /** Puts the unreadable messages of a batch aside, so that the others can be read. */
   #isolate(key: number): void {
-    this.#transact(() => {
+    const found = this.#transact((): CacheFinding => {
       const row = this.#tables.batches.load(key);
       if (row === undefined) throw new NorthError('CACHE_DAMAGED', 'A batch that was just read is gone.');
       const atMs = Math.trunc(this.#wallMs());
-      const message = isolateDamage(this.#tables, row, atMs);
-      this.#tables.findings.add({ atMs, code: 'MESSAGE_UNREADABLE', message });
+      const finding = { atMs, code: 'MESSAGE_UNREADABLE' as const, message: isolateDamage(this.#tables, row, atMs) };
+      this.#tables.findings.add(finding);
+      return finding;
     });
+    this.#onFound(found);
   }
 
   #report(findings: readonly CacheFinding[]): void {
@@ -305,6 +312,7 @@ export class SqliteStore implements Store {
     this.#transact(() => {
       for (const finding of findings) this.#tables.findings.add(finding);
     });
+    for (const finding of findings) this.#onFound(finding);
   }
 
   #applyLimits(): void {

@@ -108,6 +108,8 @@ export interface AppendReply {
   answer: string | undefined;
   /** Waiting messages that were dropped to make room (`onFull: drop-oldest`). */
   droppedCount: number;
+  /** Keys that were forgotten before their time, because all together would exceed their share; left out for none. */
+  forgottenKeysCount?: number;
 }
 
 export interface RefusedReply {

@@ -6,7 +6,7 @@ import type { Cache } from './cache.js';
 import { type CacheBack, CacheFront } from './cache-front.js';
 import { type Call, type Opening, restoreError } from './calls.js';
 import { Parcel } from './parcel.js';
-import type { StoreLimits, StoreRequest } from './store.js';
+import type { CacheFinding, StoreLimits, StoreRequest } from './store.js';
 import type { WorkerMessage } from './worker.js';
 
 export interface OpenCacheOptions {
@@ -15,6 +15,8 @@ export interface OpenCacheOptions {
   limits: StoreLimits;
   /** For the times of retries and sweeps. */
   clock?: Clock;
+  /** Told of each finding of damage when it is stored, those at opening included, before the cache is given. */
+  onFound?: (finding: CacheFinding) => void;
 }
 
 /**
@@ -22,7 +24,7 @@ export interface OpenCacheOptions {
  * CACHE_DISK_FULL or CACHE_FAILED.
  */
 export async function openCache(options: OpenCacheOptions): Promise<Cache> {
-  const { folder, limits, clock = systemClock({ unref: true }) } = options;
+  const { folder, limits, clock = systemClock({ unref: true }), onFound } = options;
   const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: { folder, limits }, name: 'cache' });
   const back = new WorkerBack(worker);
   let front: CacheFront | undefined;
@@ -31,6 +33,7 @@ export async function openCache(options: OpenCacheOptions): Promise<Cache> {
     worker.on('message', (message: WorkerMessage) => {
       if (message.kind === 'answers') front?.answer(message.answers);
       else if (message.kind === 'opened') resolve(message.opening);
+      else if (message.kind === 'found') onFound?.(message.finding);
       else reject(restoreError(message.error));
     });
     worker.on('messageerror', (error) => fail(threadError(errorText(error), error)));

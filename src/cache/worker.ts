@@ -9,10 +9,12 @@ import { type Answer, type Call, type CarriedError, carryError, type Opening } f
 import { Parcel } from './parcel.js';
 import { serveCalls } from './serve.js';
 import { openSqliteStore, type SqliteStore, type SqliteStoreOptions } from './sqlite-store.js';
+import type { CacheFinding } from './store.js';
 
 export type WorkerMessage =
   | { kind: 'opened'; opening: Opening }
   | { kind: 'failed'; error: CarriedError }
+  | { kind: 'found'; finding: CacheFinding }
   | { kind: 'answers'; answers: Answer[] };
 
 const port = parentPort;
@@ -22,7 +24,7 @@ if (port !== null) {
   const say = (message: WorkerMessage, transferred: ArrayBuffer[] = []): void => port.postMessage(message, transferred);
   let store: SqliteStore | undefined;
   try {
-    store = openSqliteStore(options);
+    store = openSqliteStore({ ...options, onFound: (finding) => say({ kind: 'found', finding }) });
     const opening = { cacheId: store.cacheId, progress: store.progress(), identity: store.identity() };
     say({ kind: 'opened', opening });
   } catch (error) {

@@ -3,7 +3,7 @@
  * processes must not change one cache; otherwise straight to the files, under their lock.
  */
 import { openDataDirectory } from '../cache/data-directory.js';
-import type { ListPage, ListQuery, MessageState, QuarantineQuery, StoreLimits } from '../cache/store.js';
+import type { CacheFinding, ListPage, ListQuery, MessageState, QuarantineQuery, StoreLimits } from '../cache/store.js';
 import { openCache } from '../cache/threaded-cache.js';
 import type { Config } from '../config/config.js';
 import { storeLimits } from '../connector/settings-of.js';
@@ -28,6 +28,8 @@ export interface CacheAccess {
   list(filter: MessageFilter, after: string | undefined, limit: number): Promise<MessagePage>;
   retry(which: QuarantineQuery, topic?: string): Promise<number>;
   remove(which: QuarantineQuery): Promise<number>;
+  /** What was found damaged in the cache, oldest first. */
+  findings(): Promise<readonly CacheFinding[]>;
   close(): Promise<void>;
 }
 
@@ -44,6 +46,7 @@ export async function openCacheAccess(config: Config, connectorId: string): Prom
       list: async (filter, after, limit) => pageOf(await cache.list(queryOf(filter, after, limit))),
       retry: async (which, topic) => (await cache.retry(which, topic === undefined ? {} : { topic })).count,
       remove: (which) => cache.remove(which),
+      findings: async () => (await cache.status()).findings,
       close: async () => {
         await cache.close();
         directory.close();
@@ -88,23 +91,28 @@ class ServiceAccess implements CacheAccess {
 
   constructor(address: RunningAddress, connectorId: string) {
     this.#address = address;
-    this.#path = `/api/connectors/${encodeURIComponent(connectorId)}/cache`;
+    this.#path = `/api/connectors/${encodeURIComponent(connectorId)}`;
+  }
+
+  async findings(): Promise<readonly CacheFinding[]> {
+    const { status } = (await this.#call('GET', '')) as { status: { cache?: { findings: CacheFinding[] } } };
+    return status.cache?.findings ?? [];
   }
 
   async list(filter: MessageFilter, after: string | undefined, limit: number): Promise<MessagePage> {
     const query = new URLSearchParams({ ...filter, limit: String(limit) });
     if (after !== undefined) query.set('after', after);
-    const page = (await this.#call('GET', `?${query}`)) as { messages: StoredMessageView[]; cursor?: string };
+    const page = (await this.#call('GET', `/cache?${query}`)) as { messages: StoredMessageView[]; cursor?: string };
     return { messages: page.messages, cursor: page.cursor };
   }
 
   async retry(which: QuarantineQuery, topic?: string): Promise<number> {
     const body = topic === undefined ? which : { ...which, topic };
-    return ((await this.#call('POST', '/retry', body)) as { count: number }).count;
+    return ((await this.#call('POST', '/cache/retry', body)) as { count: number }).count;
   }
 
   async remove(which: QuarantineQuery): Promise<number> {
-    return ((await this.#call('POST', '/remove', which)) as { count: number }).count;
+    return ((await this.#call('POST', '/cache/remove', which)) as { count: number }).count;
   }
 
   close(): Promise<void> {

@@ -90,9 +90,14 @@ async function list(connector: string | undefined, options: FilterOptions & { li
       messages.push(...page.messages);
       ({ cursor } = page);
     } while (cursor !== undefined && messages.length < options.limit);
+    const findings = await access.findings();
     if (options.json === true) {
-      writeJson({ messages, more: cursor !== undefined });
+      writeJson({ messages, more: cursor !== undefined, findings });
       return;
+    }
+    for (const { atMs, code, message } of findings) {
+      const at = new Date(atMs).toISOString();
+      notes.writeLine(`${notes.style(['bold', 'yellow'], `damage ${code}`)} ${at}: ${printable(message)}`);
     }
     for (const message of messages) printLine(message);
     const more = cursor === undefined ? '' : ', and there are more: --limit shows them';

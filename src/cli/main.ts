@@ -14,6 +14,7 @@ import { registerImport } from './import.js';
 import { registerInit } from './init.js';
 import { registerPublish } from './publish.js';
 import { registerRun } from './run.js';
+import { registerSelftest } from './selftest.js';
 import { notes } from './terminal.js';
 import { registerTest } from './test.js';
 
@@ -23,6 +24,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   registerInit,
   registerCheck,
   registerTest,
+  registerSelftest,
   registerPublish,
   registerCache,
   registerImport,

@@ -10,15 +10,19 @@ import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { type DataDirectory, openDataDirectory } from '../cache/data-directory.js';
 import { parseBrokerUrl } from '../config/broker-url.js';
-import { type ConnectorConfig, type ConnectorInput, connectorSchema } from '../config/connector.js';
-import { findingsOf } from '../config/finding.js';
-import { shapeOf } from '../config/shape.js';
+import type { ConnectorConfig } from '../config/connector.js';
 import { parseDuration } from '../config/units.js';
 import type { Connector, ConnectorStatus } from '../connector/connector.js';
 import { openLiveConnector } from '../connector/open-connector.js';
 import { errorText, NorthError } from '../core/error.js';
 import { topicProblem } from '../core/topic.js';
 import { readLines } from '../inputs/lines.js';
+import {
+  addConnectionOptions,
+  type ConnectionOptions,
+  checkConnector,
+  connectionSettings,
+} from './connection-options.js';
 import { EXIT_FAILED } from './failure.js';
 import { LinePublisher } from './line-publisher.js';
 import { Progress } from './progress.js';
@@ -29,7 +33,7 @@ const STOP_TIMEOUT_MS = 5000;
 /** So many runs to the same broker can be under way at once, each with a folder of its own. */
 const FOLDERS_MAX = 64;
 
-interface PublishOptions {
+interface PublishOptions extends ConnectionOptions {
   url: string;
   topic: string;
   message?: string;
@@ -39,13 +43,6 @@ interface PublishOptions {
   qos: 0 | 1 | 2;
   retain?: boolean;
   id?: string;
-  username?: string;
-  pw?: string;
-  cafile?: string;
-  cert?: string;
-  key?: string;
-  insecure?: boolean;
-  protocolVersion?: string;
   dataDir?: string;
   fresh?: boolean;
   wait?: number;
@@ -53,7 +50,7 @@ interface PublishOptions {
 }
 
 export function registerPublish(program: Command): void {
-  program
+  const command = program
     .command('publish')
     .description('publish once, a file, or line by line from standard input, safely through outages and kills')
     .requiredOption('--url <url>', 'the broker, such as mqtts://broker.example.com:8883')
@@ -64,14 +61,8 @@ export function registerPublish(program: Command): void {
     .option('-n, --null-message', 'publish an empty message')
     .option('-q, --qos <qos>', '0, 1 or 2', qosOf, 1)
     .option('-r, --retain', 'ask the broker to keep the message')
-    .option('-i, --id <clientId>', 'client id (default: made once and kept)')
-    .option('-u, --username <name>', 'user name')
-    .option('-P, --pw <password>', 'password; better in the environment as MQTT_NORTH_PASSWORD')
-    .option('--cafile <file>', 'PEM file with the authority of the broker')
-    .option('--cert <file>', 'PEM file with our certificate')
-    .option('--key <file>', 'PEM file with its private key')
-    .option('--insecure', 'accept a certificate that cannot be verified')
-    .option('-V, --protocol-version <version>', 'auto, 5 or 3.1.1', 'auto')
+    .option('-i, --id <clientId>', 'client id (default: made once and kept)');
+  addConnectionOptions(command)
     .option('--data-dir <folder>', 'where messages wait (default: one per broker below the state folder of the user)')
     .option('--fresh', 'do not go on with an interrupted run of the same command: publish the input from its start')
     .option(
@@ -209,43 +200,19 @@ function checkInput(options: PublishOptions): void {
   const problem = topicProblem(options.topic);
   if (problem !== undefined)
     throw new NorthError('COMMAND_INVALID', problem, { place: '--topic', remedy: 'Give a topic to publish to.' });
-  if ((options.cert === undefined) !== (options.key === undefined)) {
-    throw new NorthError('COMMAND_INVALID', '--cert and --key belong together.', { remedy: 'Give both files.' });
-  }
 }
 
 function configOf(options: PublishOptions): ConnectorConfig {
-  const password = options.pw ?? process.env.MQTT_NORTH_PASSWORD;
-  const ca = options.cafile === undefined ? {} : { caFilePath: options.cafile };
-  let authentication: ConnectorInput['settings']['authentication'] = { type: 'none', ...ca };
-  if (options.cert !== undefined && options.key !== undefined) {
-    authentication = { type: 'cert', certFilePath: options.cert, keyFilePath: options.key, ...ca };
-  } else if (options.username !== undefined) {
-    authentication = { type: 'basic', username: options.username, password: password ?? '', ...ca };
-  }
-  const written = {
+  return checkConnector({
     id: 'publish',
     settings: {
-      url: options.url,
+      ...connectionSettings(options.url, options),
       qos: options.qos,
       retain: options.retain === true,
-      rejectUnauthorized: options.insecure !== true,
-      protocolVersion: options.protocolVersion,
       reconnectPeriod: 1000,
-      authentication,
       ...(options.id === undefined ? {} : { clientId: options.id }),
     },
-  };
-  const checked = connectorSchema.safeParse(written);
-  if (checked.success) return checked.data;
-  const [finding] = findingsOf(checked.error.issues, written, shapeOf(connectorSchema));
-  throw new NorthError(
-    'COMMAND_INVALID',
-    `${finding?.path.join('.') ?? 'an option'} ${finding?.message ?? 'is wrong'}.`,
-    {
-      remedy: finding?.hint ?? 'See --help.',
-    },
-  );
+  });
 }
 
 /**

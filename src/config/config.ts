@@ -95,8 +95,9 @@ function sectionsOf(list: unknown): Section[] {
 }
 
 function brokerOf(url: unknown): unknown {
+  if (typeof url !== 'string') return url;
   try {
-    const { host, port } = parseBrokerUrl(String(url));
+    const { host, port } = parseBrokerUrl(url);
     return `${host}:${port}`;
   } catch (error) {
     // A URL that cannot be parsed has its own problem already.

@@ -8,6 +8,7 @@ import {
   isMap,
   isNode,
   isPair,
+  isScalar,
   isSeq,
   LineCounter,
   type Node,
@@ -117,7 +118,8 @@ function offsetOf(document: Document.Parsed, path: Path, isAtKey: boolean): numb
 }
 
 function keyText(key: unknown): string {
-  return isNode(key) ? String(key.toJSON()) : String(key);
+  // A key that is a section itself is written out by the parser; its value as an object may have no text.
+  return isScalar(key) ? String(key.value) : String(key);
 }
 
 function startOf(node: unknown): number | undefined {

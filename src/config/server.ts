@@ -56,7 +56,10 @@ export const serverSchema = z
       .describe('Largest request body, after decompression.'),
     idempotencyRetention: duration({ min: 60_000, max: 90 * 86_400_000 })
       .prefault('24 h')
-      .describe('How long an Idempotency-Key is remembered.'),
+      .describe(
+        'How long an Idempotency-Key is remembered. When all of a connector take more than a quarter of its ' +
+          '`caching.maxSize`, the oldest are forgotten before, with a warning.',
+      ),
   })
   .superRefine(checkTogether, { when: ({ value }) => typeof value === 'object' && value !== null });
 

@@ -231,7 +231,7 @@ function checkTogether(settings: Partial<z.output<typeof settingsShape>>, contex
     });
   }
   const { reconnectPeriod, reconnectPeriodMax } = settings;
-  if (Number.isInteger(reconnectPeriod) && reconnectPeriodMax !== undefined && reconnectPeriodMax < reconnectPeriod!) {
+  if (isNumber(reconnectPeriod) && isNumber(reconnectPeriodMax) && reconnectPeriodMax < reconnectPeriod) {
     context.addIssue({
       code: 'custom',
       path: ['reconnectPeriodMax'],
@@ -239,4 +239,9 @@ function checkTogether(settings: Partial<z.output<typeof settingsShape>>, contex
       params: { hint: 'Give a larger time, or remove it to wait the same time after every attempt.' },
     });
   }
+}
+
+// A value that is no number may be anything, also what throws when it is compared.
+function isNumber(value: unknown): value is number {
+  return typeof value === 'number';
 }

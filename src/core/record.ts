@@ -14,7 +14,7 @@
  * A record is written once, at acceptance, and is copied to the wire as it is: a re-send is byte-identical because
  * nothing is rendered a second time. A record never changes, and the format only grows by flags.
  */
-import { type LaneIndex, laneIndex } from './lane.js';
+import { LANES, type LaneIndex, laneIndex } from './lane.js';
 import type { Message, MessageProperties, QoS } from './message.js';
 import { encodeProperties } from './properties.js';
 
@@ -163,9 +163,19 @@ export function recordSizeAt(batch: Uint8Array, at: number): number | undefined 
   if (at + RECORD_HEADER_SIZE_BYTES > batch.length) return undefined;
   const size = readU32(batch, at);
   const topicSize = (batch[at + 6]! << 8) | batch[at + 7]!;
-  const originSize = (batch[at + 4]! & FLAG_ORIGIN) === 0 ? 0 : ORIGIN_SIZE_BYTES;
-  const least = RECORD_HEADER_SIZE_BYTES + originSize + topicSize + readU32(batch, at + 8);
-  return size < least || at + size > batch.length || (batch[at + 4]! & 0b11) === 3 ? undefined : size;
+  const hasOrigin = (batch[at + 4]! & FLAG_ORIGIN) !== 0;
+  const least = RECORD_HEADER_SIZE_BYTES + (hasOrigin ? ORIGIN_SIZE_BYTES : 0) + topicSize + readU32(batch, at + 8);
+  if (size < least || at + size > batch.length || (batch[at + 4]! & 0b11) === 3) return undefined;
+  return hasOrigin && !isPlaceKey(originKeyAt(batch, at)) ? undefined : size;
+}
+
+function originKeyAt(batch: Uint8Array, at: number): number {
+  return new DataView(batch.buffer, batch.byteOffset + at + RECORD_HEADER_SIZE_BYTES, 8).getFloat64(0);
+}
+
+/** A damaged origin would otherwise be met when the message is sent, as a lane that there is not. */
+function isPlaceKey(key: number): boolean {
+  return Number.isInteger(key) && key >= 0 && key < LANES.length * LANE_SPAN;
 }
 
 /** Reads the record at `at`; undefined when the bytes there cannot be one. */
@@ -178,7 +188,7 @@ export function readRecord(batch: Uint8Array, at: number): RecordView | undefine
   let start = at + RECORD_HEADER_SIZE_BYTES;
   let originKey: number | undefined;
   if ((flags & FLAG_ORIGIN) !== 0) {
-    originKey = new DataView(batch.buffer, batch.byteOffset + start, 8).getFloat64(0);
+    originKey = originKeyAt(batch, at);
     start += ORIGIN_SIZE_BYTES;
   }
   return {

@@ -8,7 +8,7 @@ import type { TokenConfig } from '../config/server.js';
 import { errorText, NorthError, systemCode } from '../core/error.js';
 import { answerOf } from './answer.js';
 import { letGo } from './body.js';
-import { answerBrokenRequest } from './broken-request.js';
+import { BrokenRequests } from './broken-request.js';
 import { addGate } from './gate.js';
 import type { ServerLimits } from './limits.js';
 import { describeApi } from './openapi.js';
@@ -30,6 +30,7 @@ export interface AppOptions {
 /** Everything but the port. */
 export async function buildApp(options: AppOptions, context: RouteContext): Promise<FastifyInstance> {
   const { limits } = options;
+  const brokenRequests = new BrokenRequests();
   const app = Fastify({
     serverFactory: options.createServer,
     logger: false,
@@ -38,7 +39,7 @@ export async function buildApp(options: AppOptions, context: RouteContext): Prom
     return503OnClosing: false,
     routerOptions: { maxParamLength: 200 },
     frameworkErrors: (error, request, reply) => answerError(context, error, request, reply),
-    clientErrorHandler: answerBrokenRequest,
+    clientErrorHandler: (error, socket) => brokenRequests.answer(error, socket),
   });
   // Bodies are read by the routes themselves, once the gate has let the request in and they know how much they take.
   app.removeAllContentTypeParsers();
@@ -47,6 +48,10 @@ export async function buildApp(options: AppOptions, context: RouteContext): Prom
   app.setNotFoundHandler((request, reply) => {
     const error = new NorthError('ROUTE_UNKNOWN', `There is no ${request.method} ${pathOf(request).slice(0, 200)}.`);
     return answerError(context, error, request, reply);
+  });
+  app.addHook('onRequest', (_request, reply, done) => {
+    brokenRequests.begun(reply.raw);
+    done();
   });
   addGate(app, { tokens: options.tokens, hosts: options.hosts ?? [] });
   app.addHook('onResponse', (request, reply, done) => {
@@ -114,10 +119,11 @@ function answerError(
   return reply.send(JSON.stringify(body));
 }
 
-/** Fastify's own errors for bad requests, in our terms. */
+/** The errors of Fastify and of its file server for bad requests, in our terms. */
 function asNorthError(error: unknown): unknown {
+  if (error instanceof NorthError) return error;
   const code = systemCode(error);
-  if (error instanceof NorthError || code === undefined || !code.startsWith('FST_')) return error;
+  if (code === undefined || !code.startsWith('FST_')) return fileError(error) ?? error;
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new NorthError('CONTENT_TOO_LARGE', errorText(error));
   if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE' || code === 'FST_ERR_CTP_INVALID_CONTENT_TYPE') {
     return new NorthError('CONTENT_TYPE_UNSUPPORTED', 'The Content-Type of the request is not a media type.');
@@ -127,6 +133,18 @@ function asNorthError(error: unknown): unknown {
   }
   const { statusCode } = error as FastifyError;
   return statusCode !== undefined && statusCode < 500 ? new NorthError('REQUEST_INVALID', errorText(error)) : error;
+}
+
+/**
+ * What the file server of the API documentation refuses, with a status and without a code: a path that leaves its folder
+ * is 403 there, which would tell that there is something.
+ */
+function fileError(error: unknown): NorthError | undefined {
+  if (!(error instanceof Error) || !('statusCode' in error)) return undefined;
+  const { statusCode } = error;
+  if (typeof statusCode !== 'number' || statusCode < 400 || statusCode >= 500) return undefined;
+  if (statusCode === 403 || statusCode === 404) return new NorthError('ROUTE_UNKNOWN', 'There is no such file.');
+  return new NorthError('REQUEST_INVALID', `The file cannot be given like this: ${errorText(error)}.`);
 }
 
 /** Without the query, which may carry what is nobody's business. */

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { z } from 'zod';
 import type { ListPage, ListQuery } from '../cache/store.js';
 import type { Connector } from '../connector/connector.js';
-import { check, connectorOf, type Route, readJson, readQuery } from './route.js';
+import { check, connectorOf, JSON_BODY_ERRORS, type Route, readJson, readQuery } from './route.js';
 import { countParameter, laneQuery, retrySchema, selectionSchema, storedMessageSchema } from './schemas.js';
 import { viewStoredMessage } from './stored-message-view.js';
 
@@ -67,8 +67,7 @@ export const cacheRoutes: readonly Route[] = [
     body: selectionBody('Which quarantined messages.', retrySchema),
     answers: { 200: { description: 'They wait again.', content: { 'application/json': countSchema } } },
     errors: [
-      'REQUEST_INVALID',
-      'CONTENT_MALFORMED',
+      ...JSON_BODY_ERRORS,
       'CONNECTOR_UNKNOWN',
       'MESSAGE_UNKNOWN',
       'TOPIC_INVALID',
@@ -90,7 +89,7 @@ export const cacheRoutes: readonly Route[] = [
     summary: 'Remove quarantined messages for good',
     body: selectionBody('Which quarantined messages.', selectionSchema),
     answers: { 200: { description: 'They are gone.', content: { 'application/json': countSchema } } },
-    errors: ['REQUEST_INVALID', 'CONTENT_MALFORMED', 'CONNECTOR_UNKNOWN', 'MESSAGE_UNKNOWN', 'CACHE_FAILED'],
+    errors: [...JSON_BODY_ERRORS, 'CONNECTOR_UNKNOWN', 'MESSAGE_UNKNOWN', 'CACHE_FAILED'],
     handle: async (context, request) => {
       const connector = connectorOf(context, request);
       const which = check(selectionSchema, await readJson(context, request), 'field');

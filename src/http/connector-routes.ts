@@ -4,7 +4,16 @@ import { z } from 'zod';
 import { NorthError } from '../core/error.js';
 import { checkReach, mayReach, mayUse } from './caller.js';
 import { readStatus, viewOf } from './connector-view.js';
-import { check, connectorOf, type Route, type RouteBody, type RouteContext, readJson, readQuery } from './route.js';
+import {
+  check,
+  connectorOf,
+  JSON_BODY_ERRORS,
+  type Route,
+  type RouteBody,
+  type RouteContext,
+  readJson,
+  readQuery,
+} from './route.js';
 import { configurationSchema, connectorViewSchema, flagParameter } from './schemas.js';
 
 const removeQuery = z.strictObject({
@@ -85,14 +94,7 @@ export const connectorRoutes: readonly Route[] = [
     summary: 'Make a connector',
     body: configBody,
     answers: { 201: { description: 'Made, and started if enabled.', content: detail } },
-    errors: [
-      'CONFIG_INVALID',
-      'CONFIG_MISSING',
-      'CONNECTOR_EXISTS',
-      'CONTENT_MALFORMED',
-      'CONTENT_TYPE_UNSUPPORTED',
-      'CONTENT_TOO_LARGE',
-    ],
+    errors: [...JSON_BODY_ERRORS, 'CONFIG_INVALID', 'CONFIG_MISSING', 'CONNECTOR_EXISTS'],
     handle: async (context, request, reply) => {
       const config = check(configurationSchema, await readJson(context, request), 'field');
       checkReach(request.caller, config.id);
@@ -110,14 +112,7 @@ export const connectorRoutes: readonly Route[] = [
     description: 'Replaces its configuration. What is queued stays and is delivered with the new settings.',
     body: configBody,
     answers: { 200: { description: 'Changed.', content: detail } },
-    errors: [
-      'CONFIG_INVALID',
-      'CONFIG_MISSING',
-      'CONNECTOR_UNKNOWN',
-      'CONTENT_MALFORMED',
-      'CONTENT_TYPE_UNSUPPORTED',
-      'CONTENT_TOO_LARGE',
-    ],
+    errors: [...JSON_BODY_ERRORS, 'CONFIG_INVALID', 'CONFIG_MISSING', 'CONNECTOR_UNKNOWN'],
     handle: async (context, request) => {
       const { id } = connectorOf(context, request);
       const config = check(configurationSchema, await readJson(context, request), 'field');
@@ -185,7 +180,7 @@ export const connectorRoutes: readonly Route[] = [
     answers: {
       200: { description: 'What was found, also when it failed.', content: { 'application/json': reportSchema } },
     },
-    errors: ['CONNECTOR_UNKNOWN', 'CONFIG_INVALID', 'CONTENT_MALFORMED', 'CONTENT_TYPE_UNSUPPORTED'],
+    errors: [...JSON_BODY_ERRORS, 'CONNECTOR_UNKNOWN', 'CONFIG_INVALID'],
     handle: async (context, request) => {
       const { id } = connectorOf(context, request);
       const { settings } = check(testBodySchema, (await readJson(context, request)) ?? {}, 'field');
@@ -207,7 +202,7 @@ export const connectorRoutes: readonly Route[] = [
     answers: {
       200: { description: 'What was found, also when it failed.', content: { 'application/json': reportSchema } },
     },
-    errors: ['CONFIG_INVALID', 'REQUEST_INVALID', 'CONTENT_MALFORMED', 'CONTENT_TYPE_UNSUPPORTED'],
+    errors: [...JSON_BODY_ERRORS, 'CONFIG_INVALID'],
     handle: async (context, request) => {
       const { settings } = check(testBodySchema, (await readJson(context, request)) ?? {}, 'field');
       if (settings === undefined) throw new NorthError('REQUEST_INVALID', 'The field "settings" is missing.');

@@ -78,7 +78,16 @@ export function readQuery<T extends z.ZodObject>(schema: T, request: FastifyRequ
   return check(schema, request.query, 'parameter');
 }
 
-/** The value of the JSON body; undefined when there is none. Throws REQUEST_INVALID or as `readBody`. */
+/** What a route can answer with that reads its body by `readJson`. */
+export const JSON_BODY_ERRORS = [
+  'REQUEST_INVALID',
+  'CONTENT_MALFORMED',
+  'CONTENT_TYPE_UNSUPPORTED',
+  'CONTENT_TOO_LARGE',
+  'REQUEST_TOO_MANY',
+] as const;
+
+/** The value of the JSON body; undefined when there is none. Throws one of JSON_BODY_ERRORS. */
 export async function readJson(context: RouteContext, request: FastifyRequest): Promise<unknown> {
   const share = context.controlBudget.enter();
   try {

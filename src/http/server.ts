@@ -9,6 +9,7 @@ import { type Clock, systemClock } from '../core/clock.js';
 import { errorText, NorthError, systemCode } from '../core/error.js';
 import type { Logger } from '../core/logger.js';
 import { buildApp } from './app.js';
+import { refuseTunnel } from './broken-request.js';
 import { Budget } from './budget.js';
 import { EventStream } from './event-stream.js';
 import { SERVER_LIMITS, type ServerLimits } from './limits.js';
@@ -103,6 +104,9 @@ function createServer(
       ? createPlainServer(timeouts, listener)
       : createTlsServer({ ...timeouts, ...tls, minVersion: 'TLSv1.2' }, listener);
   server.maxConnections = limits.connectionsMax;
+  // Node would answer 417 without a word; an expectation that nobody knows may be passed over [RFC 9110 §10.1.1].
+  server.on('checkExpectation', listener);
+  server.on('connect', (_request, socket) => refuseTunnel(socket));
   let toldMs = Number.NEGATIVE_INFINITY;
   server.on('drop', () => {
     if (clock.monotonicMs() - toldMs < DROP_LOG_INTERVAL_MS) return;

@@ -44,7 +44,8 @@ export class FolderListing {
 
   constructor(options: ListingOptions) {
     this.#options = options;
-    const matches = picomatch(options.pattern);
+    // Without the flag, a name that begins with a line break would fit no pattern.
+    const matches = picomatch(options.pattern, { flags: 's' });
     this.#fits = (name) => isTakeable(name) && matches(name);
   }
 

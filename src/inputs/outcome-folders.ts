@@ -12,6 +12,9 @@ export type Outcome = 'done' | 'failed';
 /** Most file systems allow 255 bytes; a number and the name of a note must still fit behind. */
 const NAME_MAX_BYTES = 220;
 
+/** A longer ending is cut like the rest of the name; every ending that means something is shorter. */
+const EXTENSION_MAX_BYTES = 32;
+
 /** Names of which the next free number is remembered, so that a name that comes every minute needs no search. */
 const REMEMBERED_NAMES_MAX = 1000;
 
@@ -51,14 +54,14 @@ export class OutcomeFolders {
   async take(name: string, outcome: Outcome, note?: { name: string; text: string }): Promise<string> {
     const folder = join(this.#path, outcome);
     try {
-      const target = await this.#reserve(folder, name);
+      const target = await this.#reserve(folder, name, note?.name);
       try {
         // The note first: a file in failed/ never stands there without its reason.
-        if (note !== undefined) await writeFile(join(folder, `${target}.${note.name}.txt`), note.text);
+        if (note !== undefined) await writeFile(join(folder, noteOf(target, note.name)), note.text);
         await rename(join(this.#path, name), join(folder, target));
       } catch (error) {
         await rm(join(folder, target), { force: true });
-        if (note !== undefined) await rm(join(folder, `${target}.${note.name}.txt`), { force: true });
+        if (note !== undefined) await rm(join(folder, noteOf(target, note.name)), { force: true });
         throw error;
       }
       await syncFolder(folder);
@@ -70,22 +73,24 @@ export class OutcomeFolders {
   }
 
   /**
-   * Takes a free name by making an empty file of it, which the rename then replaces. A rename alone would overwrite, and
-   * a hard link, which would not, does not exist on many network shares.
+   * Takes a free name by making an empty file of it, which the rename then replaces, and the same for the note. A rename
+   * alone would overwrite, and a hard link, which would not, does not exist on many network shares.
    */
-  async #reserve(folder: string, name: string): Promise<string> {
+  async #reserve(folder: string, name: string, noteName: string | undefined): Promise<string> {
     const key = join(folder, name);
-    const { name: whole, ext } = parse(name);
-    const stem = shorten(whole, NAME_MAX_BYTES - Buffer.byteLength(ext));
+    const parsed = parse(name);
+    const isLong = Buffer.byteLength(parsed.ext) > EXTENSION_MAX_BYTES;
+    const ext = isLong ? '' : parsed.ext;
+    const stem = shorten(isLong ? name : parsed.name, NAME_MAX_BYTES - Buffer.byteLength(ext));
     for (let number = this.#nextNumbers.get(key) ?? 0; ; number++) {
       const target = number === 0 ? stem + ext : `${stem}-${number}${ext}`;
-      try {
-        await (await open(join(folder, target), 'wx')).close();
+      if (!(await makeEmpty(join(folder, target)))) continue;
+      // A file may itself be named like a note.
+      if (noteName === undefined || (await makeEmpty(join(folder, noteOf(target, noteName))))) {
         this.#remember(key, number + 1);
         return target;
-      } catch (error) {
-        if (systemCode(error) !== 'EEXIST') throw error;
       }
+      await rm(join(folder, target), { force: true });
     }
   }
 
@@ -95,6 +100,21 @@ export class OutcomeFolders {
     if (this.#nextNumbers.size <= REMEMBERED_NAMES_MAX) return;
     const [first] = this.#nextNumbers.keys();
     if (first !== undefined) this.#nextNumbers.delete(first);
+  }
+}
+
+function noteOf(target: string, noteName: string): string {
+  return `${target}.${noteName}.txt`;
+}
+
+/** False when something has that name already. */
+async function makeEmpty(path: string): Promise<boolean> {
+  try {
+    await (await open(path, 'wx')).close();
+    return true;
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return false;
+    throw error;
   }
 }
 

@@ -74,10 +74,18 @@ export class ConnectorSet {
     await Promise.all([...this.#entries.keys()].map((id) => this.close(id)));
   }
 
-  /** Closes it and opens it with the new configuration. What is queued stays. */
+  /**
+   * Closes it and opens it with the new configuration. What is queued stays.
+   *
+   * The former one keeps its place until the new one has it: it tells producers to come again, where "there is no such
+   * connector" would make them give up, and an input would hand what it has to the other connectors alone.
+   */
   async replace(config: ConnectorConfig): Promise<Connector> {
-    await this.close(config.id);
-    return this.open(config);
+    const former = this.#entries.get(config.id);
+    await former?.connector.close(this.#options.stopTimeoutMs);
+    const connector = await this.open(config);
+    for (const end of former?.quiet ?? []) end();
+    return connector;
   }
 
   /** Closes it and deletes its folder with everything that is queued. */

@@ -7,6 +7,12 @@ const HOST = '127.0.0.1';
 /** So many ports are tried, from the wanted one upwards. */
 const PORTS_TRIED_MAX = 100;
 
+/**
+ * Nobody publishes to it. Aedes keeps what a client has in flight, but says that the session is present only to a client
+ * that has a subscription; publishers would take their session for lost each time [MQTT-3.2.2-2].
+ */
+const SESSION_MARK = '$session';
+
 export interface EmbeddedMessage {
   topic: string;
   payload: Buffer;
@@ -24,6 +30,9 @@ export interface EmbeddedBroker {
 /** Listens on the wanted port of 127.0.0.1 or, when that is taken, on the next free one; 0 takes any. */
 export async function openEmbeddedBroker(wantedPort: number): Promise<EmbeddedBroker> {
   const broker = await Aedes.createBroker();
+  broker.on('clientReady', (client) => {
+    if (!client.clean) client.subscribe({ topic: SESSION_MARK, qos: 0 }, () => undefined);
+  });
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);

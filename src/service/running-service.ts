@@ -124,6 +124,8 @@ export class RunningService implements Service {
     this.stopping = true;
     await Promise.all(this.#inputs.map((input) => input.stop()));
     await this.#server?.close(STOP_TIMEOUT_MS);
+    // A change that is under way would open its connector after all others are closed.
+    await this.#change;
     await this.#connectors.closeAll();
     this.#runFile.remove();
     this.#directory.close();

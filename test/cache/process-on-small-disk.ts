@@ -36,6 +36,8 @@ function takeRest(name: string): void {
 }
 
 takeRest('another-program');
+// The worker thread does this when nothing else is to be done; what it threw would end the thread.
+store.tend();
 const stored = readAll(store, 'telemetry').length;
 
 const mixed = kinds([append('telemetry', ['x'.repeat(50_000)]), save(store, { telemetry: { firstUnsettled: 1 } })]);

@@ -82,7 +82,7 @@ for (const protocolVersion of ['3.1.1', '5'] as const) {
         const [entry, ...others] = await quarantineOf(subject);
         assert.deepEqual(others, []);
         assert.deepEqual([entry?.payload, entry?.code], [culprit, 'PUBLISH_POISONOUS']);
-        assert.match(entry?.reason ?? '', /closed the connection.*alone in flight 2 times/s);
+        assert.match(entry?.reason ?? '', /closed the connection.*alone in flight \d times/s);
         const all = Array.from({ length: COUNT }, (_, index) => `${index}`).filter((payload) => payload !== culprit);
         const firsts = [...new Set(received)];
         assert.deepEqual(firsts, all, 'all others, in order');

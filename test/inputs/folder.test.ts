@@ -500,6 +500,44 @@ describe('the folder input', () => {
     });
   });
 
+  it('finds room for an ending as long as a name may be, and is not held up by it', async () => {
+    const scene = new Scene({ settleTime: 0, pattern: '*' });
+    const name = `a.${'x'.repeat(250)}`;
+    scene.write(name, 'neither csv nor json', 10);
+    scene.write('b.csv', csv('b'));
+    await scene.run(async () => {
+      await scene.look(2);
+      assert.deepEqual(scene.delivery.elements, ['b']);
+      assert.deepEqual(scene.list('failed'), [name.slice(0, 220), `${name.slice(0, 220)}.reason.txt`]);
+    });
+  });
+
+  it('does not write a reason over a file that has such a name itself', async () => {
+    const scene = new Scene({ settleTime: 0, pattern: '*' });
+    scene.write('a.json.reason.txt', 'mine', 10);
+    scene.write('a.json', 'no JSON', 5);
+    await scene.run(async () => {
+      await scene.look(2);
+      assert.equal(scene.read('failed/a.json.reason.txt'), 'mine');
+      assert.match(scene.read('failed/a-1.json.reason.txt'), /CONTENT_MALFORMED/);
+      assert.deepEqual(scene.list('failed'), [
+        'a-1.json',
+        'a-1.json.reason.txt',
+        'a.json.reason.txt',
+        'a.json.reason.txt.reason.txt',
+      ]);
+    });
+  });
+
+  it('takes a file whose name begins with a line break', { skip: process.platform === 'win32' }, async () => {
+    const scene = new Scene({ settleTime: 0 });
+    scene.write('\na.csv', csv('a'));
+    await scene.run(async () => {
+      await scene.look();
+      assert.deepEqual(scene.delivery.elements, ['a']);
+    });
+  });
+
   it('tells of a file whose name it cannot use', { skip: process.platform !== 'linux' }, async () => {
     const scene = new Scene({ settleTime: 0 });
     const odd = Buffer.concat([Buffer.from(`${scene.path}/`), Buffer.from([0xe4]), Buffer.from('.csv')]);

@@ -89,7 +89,9 @@ export async function openSubscriber(options: SubscriberOptions): Promise<Subscr
   });
   client.on('close', () => {
     setTimeout(() => {
-      if (!client.disconnecting) client.reconnect();
+      // Without its stores it would forget what it has answered with PUBREC and not been given yet [MQTT-4.3.3-10].
+      const { incomingStore, outgoingStore } = client;
+      if (!client.disconnecting) client.reconnect({ incomingStore, outgoingStore });
     }, RECONNECT_MS).unref();
   });
   client.on('error', (error) => {

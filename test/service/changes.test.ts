@@ -49,6 +49,35 @@ test('a connector is made, changed and removed by the API; what is queued stays,
   assert.equal((await service.post(MESSAGES, [{ topic: 'a', payload: 'x' }])).status, 404);
 });
 
+test('while a connector is changed, producers are told to come again and never that there is none', async (t) => {
+  const broker = await startMosquitto();
+  t.after(() => broker.kill());
+  const settings = { url: broker.url, reconnectPeriod: 200 };
+  const service = await serviceFolder({ connectors: [{ id: 'plant', settings }] }).start();
+  t.after(() => service.kill());
+  const answers = new Set<number>();
+  let isDone = false;
+  const producer = async () => {
+    while (!isDone) answers.add((await service.post(MESSAGES, [{ topic: 'a', payload: 'x' }])).status);
+  };
+  const viewed = new Set<string>();
+  const viewer = async () => {
+    while (!isDone) {
+      const { status } = (await service.get('/api/connectors/plant')) as { status: { state: string } };
+      viewed.add(status.state);
+    }
+  };
+  const work = Promise.all([producer(), producer(), viewer()]);
+  for (const keepalive of [20, 30, 40]) {
+    const changed = await service.put('/api/connectors/plant', { id: 'plant', settings: { ...settings, keepalive } });
+    assert.equal(changed.status, 200, await changed.clone().text());
+  }
+  isDone = true;
+  await work;
+  assert.deepEqual([...answers].sort(), [202, 503]);
+  assert.ok(!viewed.has('failed'), `the states were ${[...viewed].join(', ')}`);
+});
+
 test('a connector with messages is not removed unless they are to be discarded', async (t) => {
   const folder = serviceFolder({
     connectors: [{ id: 'plant', settings: { url: `mqtt://127.0.0.1:${await freePort()}` } }],

@@ -1,4 +1,7 @@
-/** Messages name themselves: the payload begins with the lane's letter and the offset, such as `t42|`. */
+/**
+ * Messages name themselves: the payload begins with the lane's letter and a number, such as `t42|`; of a measured value it
+ * is the value that does. The number is the offset that the message gets when everything before it is accepted.
+ */
 import { LANES, type Lane, laneIndex } from '../../src/core/lane.js';
 import { ID_RANGES, laneIndexOfId } from '../../src/session/slots.js';
 
@@ -20,8 +23,12 @@ export function payloadOf(key: Key, sizeBytes = 0): Buffer {
 
 export function keyIn(payload: Uint8Array): Key {
   const end = payload.indexOf(0x7c);
-  return Buffer.from(payload.subarray(0, end)).toString('latin1');
+  // `{"value":"t42|...`
+  const start = payload[0] === 0x7b ? VALUE_START_SIZE : 0;
+  return Buffer.from(payload.buffer, payload.byteOffset + start, Math.max(0, end - start)).toString('latin1');
 }
+
+const VALUE_START_SIZE = '{"value":"'.length;
 
 export function packetIdOf(key: Key): number {
   const { lane, offset } = placeOf(key);

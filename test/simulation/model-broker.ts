@@ -5,6 +5,7 @@
 import mqttPacket, { type IConnackPacket, type IConnectPacket, type IPublishPacket, type Packet } from 'mqtt-packet';
 import { type Key, keyIn } from './key.js';
 import type { LinkEnd, ModelLink } from './model-link.js';
+import { Framer } from './packet-stream.js';
 import type { Random } from './random.js';
 import type { Timeline } from './timeline.js';
 
@@ -31,6 +32,31 @@ export interface BrokerTraits {
   codeOf: (publish: IPublishPacket, attempt: number) => number;
   closesOn: (publish: IPublishPacket) => boolean;
   ignores: (publish: IPublishPacket) => boolean;
+  /** What becomes of the acknowledgement with this number, counted from 0 over all connections; undefined: it is sent. */
+  ackFaultOf: (ack: number) => AckFault | undefined;
+  /**
+   * What the connection with this number, counted from 0, gets in answer to its CONNECT: a reason code, a return code under
+   * 3.1.1, or nothing but its end.
+   */
+  connectCodeOf: (connection: number, version: 4 | 5) => number | 'close';
+}
+
+/** What brokers in the field, and the networks of their clusters, do with acknowledgements. */
+export interface AckFault {
+  how:
+    | 'late'
+    | 'never'
+    | 'twice'
+    /** PUBREC for PUBACK and for PUBCOMP, PUBCOMP for PUBREC. */
+    | 'wrongType'
+    /** One more, for an identifier that is not in use. */
+    | 'unknownPuback'
+    | 'unknownPubrec'
+    | 'unknownPubcomp'
+    /** A PUBREL for a message that the broker never sent. */
+    | 'unaskedPubrel';
+  delayMs: number;
+  unknownId: number;
 }
 
 export const ORDINARY_BROKER: BrokerTraits = {
@@ -48,6 +74,8 @@ export const ORDINARY_BROKER: BrokerTraits = {
   codeOf: () => 0,
   closesOn: () => false,
   ignores: () => false,
+  ackFaultOf: () => undefined,
+  connectCodeOf: () => 0,
 };
 
 export interface Delivery {
@@ -60,6 +88,13 @@ interface Held {
   key: Key;
   packet: IPublishPacket;
   isPubrecDue: boolean;
+}
+
+/** What a broker has on its disk, and what has been delivered, at one moment. */
+export interface BrokerMemory {
+  sessions: ReadonlyMap<string, { held: ReadonlyMap<number, Held>; isKnownToClient: boolean }>;
+  deliveries: readonly Delivery[];
+  attempts: ReadonlyMap<Key, number>;
 }
 
 export class BrokerSession {
@@ -84,6 +119,8 @@ export class ModelBroker {
   readonly droppedSilently: Key[] = [];
   /** Connections on which Session Present was 1 although the client cannot know that the session is a new one. */
   maskedLossCount = 0;
+  ackCount = 0;
+  connectionCount = 0;
   readonly timeline: Timeline;
   readonly random: Random;
   readonly #sessions = new Map<string, BrokerSession>();
@@ -108,6 +145,34 @@ export class ModelBroker {
   crash(keepsSessions: boolean): void {
     for (const connection of this.#open) connection.drop();
     if (!keepsSessions) this.#sessions.clear();
+  }
+
+  /** Ends all connections, under MQTT 5 with a reason: another client has our id, or the broker is shutting down. */
+  kick(reasonCode: number): void {
+    for (const connection of this.#open) connection.kick(reasonCode);
+  }
+
+  /** A copy of what would survive a restart of the broker. */
+  remember(): BrokerMemory {
+    const sessions = new Map(
+      Array.from(this.#sessions, ([clientId, { held, isKnownToClient }]) => [
+        clientId,
+        { held: new Map(Array.from(held, ([id, one]) => [id, { ...one }])), isKnownToClient },
+      ]),
+    );
+    return { sessions, deliveries: [...this.deliveries], attempts: new Map(this.attempts) };
+  }
+
+  /** Takes over what another broker remembered. */
+  recall(memory: BrokerMemory): void {
+    for (const [clientId, { held, isKnownToClient }] of memory.sessions) {
+      const session = new BrokerSession();
+      for (const [id, one] of held) session.held.set(id, { ...one });
+      session.isKnownToClient = isKnownToClient;
+      this.#sessions.set(clientId, session);
+    }
+    for (const { key, packet } of memory.deliveries) this.deliver(key, packet);
+    for (const [key, count] of memory.attempts) this.attempts.set(key, count);
   }
 
   /** The session of the connection, once its CONNECT has come. */
@@ -159,9 +224,19 @@ export class ModelBroker {
   }
 }
 
+type AckPacket = Packet & { cmd: 'puback' | 'pubrec' | 'pubcomp' };
+
+const UNASKED = {
+  unknownPuback: 'puback',
+  unknownPubrec: 'pubrec',
+  unknownPubcomp: 'pubcomp',
+  unaskedPubrel: 'pubrel',
+} as const;
+
 class BrokerConnection implements LinkEnd {
   readonly #broker: ModelBroker;
   readonly #link: ModelLink;
+  readonly #framer = new Framer();
   readonly #parser = mqttPacket.parser();
   #connect: IConnectPacket | undefined;
   #session: BrokerSession | undefined;
@@ -173,10 +248,15 @@ class BrokerConnection implements LinkEnd {
   #lastReplyMs = 0;
   /** Replies that wait for their time; none overtakes another. */
   #replyCount = 0;
+  readonly #number: number;
+  /** As it is announced on this connection. */
+  readonly #receiveMaximum: number | undefined;
 
   constructor(broker: ModelBroker, link: ModelLink) {
     this.#broker = broker;
     this.#link = link;
+    this.#number = broker.connectionCount++;
+    this.#receiveMaximum = broker.traits.receiveMaximum;
     this.#parser.on('packet', (packet) => {
       if (this.#isOpen) this.#handle(packet);
     });
@@ -184,7 +264,8 @@ class BrokerConnection implements LinkEnd {
   }
 
   received(bytes: Buffer): void {
-    if (this.#isOpen && this.#broker.isUp) this.#parser.parse(bytes);
+    if (!this.#isOpen || !this.#broker.isUp) return;
+    for (const packet of this.#framer.push(bytes)) this.#parser.parse(packet);
   }
 
   drained(): void {}
@@ -206,14 +287,48 @@ class BrokerConnection implements LinkEnd {
     this.#link.end('broker');
   }
 
+  kick(reasonCode: number): void {
+    if (this.#session !== undefined && this.#version === 5) {
+      this.#link.write('broker', mqttPacket.generate({ cmd: 'disconnect', reasonCode }, { protocolVersion: 5 }));
+    }
+    this.drop();
+  }
+
   #problem(text: string): void {
     this.#broker.problems.push(`Broker: ${text}`);
   }
 
-  #reply(packet: Packet, whenSent?: () => void): void {
+  /** Sends an acknowledgement, or what this broker makes of it. */
+  #acknowledge(packet: AckPacket, whenSent?: () => void): void {
+    const fault = this.#broker.traits.ackFaultOf(this.#broker.ackCount++);
+    if (fault === undefined) {
+      this.#reply(packet, whenSent);
+      return;
+    }
+    switch (fault.how) {
+      case 'late':
+        this.#reply(packet, whenSent, fault.delayMs);
+        return;
+      case 'never':
+        whenSent?.();
+        return;
+      case 'twice':
+        this.#reply(packet, whenSent);
+        this.#reply(packet);
+        return;
+      case 'wrongType':
+        this.#reply({ ...packet, cmd: packet.cmd === 'pubrec' ? 'pubcomp' : 'pubrec' }, whenSent);
+        return;
+      default:
+        this.#reply({ cmd: UNASKED[fault.how], messageId: fault.unknownId });
+        this.#reply(packet, whenSent);
+    }
+  }
+
+  #reply(packet: Packet, whenSent?: () => void, laterMs = 0): void {
     const { timeline, random, traits } = this.#broker;
     const [least, most] = traits.ackDelayMs;
-    const delayMs = most === 0 ? 0 : random.between(least, most);
+    const delayMs = laterMs + (most === 0 ? 0 : random.between(least, most));
     this.#lastReplyMs = Math.max(this.#lastReplyMs, timeline.nowMs + delayMs);
     const bytes = mqttPacket.generate(packet, { protocolVersion: this.#version });
     const send = (): void => {
@@ -249,6 +364,22 @@ class BrokerConnection implements LinkEnd {
   #accept(packet: IConnectPacket): void {
     if (this.#connect !== undefined) this.#problem('a second CONNECT came');
     this.#connect = packet;
+    const code = this.#broker.traits.connectCodeOf(this.#number, this.#version);
+    if (code !== 0) {
+      const answer = { cmd: 'connack', sessionPresent: false } as const;
+      // A broker that does not know MQTT 5 answers in the old form.
+      const isOld = this.#version === 4 || code === 1;
+      if (code !== 'close') {
+        const refusal = mqttPacket.generate(
+          { ...answer, ...(isOld ? { returnCode: code } : { reasonCode: code }) },
+          { protocolVersion: isOld ? 4 : 5 },
+        );
+        this.#link.write('broker', refusal);
+      }
+      this.#connect = undefined;
+      this.drop();
+      return;
+    }
     const { session, present } = this.#broker.join(packet, this, this.#link);
     this.#session = session;
     const { traits } = this.#broker;
@@ -257,7 +388,7 @@ class BrokerConnection implements LinkEnd {
     else {
       connack.reasonCode = 0;
       connack.properties = {
-        ...(traits.receiveMaximum === undefined ? {} : { receiveMaximum: traits.receiveMaximum }),
+        ...(this.#receiveMaximum === undefined ? {} : { receiveMaximum: this.#receiveMaximum }),
         ...(traits.maximumQos === 2 ? {} : { maximumQoS: traits.maximumQos }),
         ...(traits.maximumPacketSizeBytes === undefined ? {} : { maximumPacketSize: traits.maximumPacketSizeBytes }),
         ...(traits.retainAvailable ? {} : { retainAvailable: false }),
@@ -289,13 +420,12 @@ class BrokerConnection implements LinkEnd {
     if (held !== undefined && held.key !== key) {
       this.#problem(`${key} came with identifier ${id}, which still means ${held.key}`);
     }
-    const { receiveMaximum } = traits;
+    const receiveMaximum = this.#receiveMaximum;
     if (this.#version === 5 && receiveMaximum !== undefined && held === undefined) {
       const count = this.#open.size + session.held.size;
       if (count >= receiveMaximum) {
         this.#broker.overruns.push(`${key} came while ${count} of ${receiveMaximum} were under way`);
-        this.#link.write('broker', mqttPacket.generate({ cmd: 'disconnect', reasonCode: 0x93 }, { protocolVersion: 5 }));
-        this.drop();
+        this.kick(0x93);
         return;
       }
     }
@@ -305,24 +435,25 @@ class BrokerConnection implements LinkEnd {
     if (packet.qos === 1 || traits.downgrades) {
       this.#open.add(id);
       if (code < 0x80) this.#broker.deliver(key, packet);
-      this.#reply({ cmd: 'puback', messageId: id, ...this.#code(code) }, () => this.#open.delete(id));
+      this.#acknowledge({ cmd: 'puback', messageId: id, ...this.#code(code) }, () => this.#open.delete(id));
       return;
     }
     if (held !== undefined) {
       // The exchange ends with 0x91, so that the identifier may come again.
       if (!traits.saysInUse) this.#seen.add(id);
-      if (!held.isPubrecDue) this.#reply({ cmd: 'pubrec', messageId: id, ...this.#code(traits.saysInUse ? 0x91 : 0) });
+      if (!held.isPubrecDue)
+        this.#acknowledge({ cmd: 'pubrec', messageId: id, ...this.#code(traits.saysInUse ? 0x91 : 0) });
       return;
     }
     if (code >= 0x80) {
       this.#open.add(id);
-      this.#reply({ cmd: 'pubrec', messageId: id, ...this.#code(code) }, () => this.#open.delete(id));
+      this.#acknowledge({ cmd: 'pubrec', messageId: id, ...this.#code(code) }, () => this.#open.delete(id));
       return;
     }
     this.#seen.add(id);
     if (traits.heldMax !== undefined && this.#version === 4 && session.held.size >= traits.heldMax) {
       this.#broker.droppedSilently.push(key);
-      this.#reply({ cmd: 'pubrec', messageId: id });
+      this.#acknowledge({ cmd: 'pubrec', messageId: id });
       return;
     }
     session.held.set(id, { key, packet, isPubrecDue: true });
@@ -337,7 +468,7 @@ class BrokerConnection implements LinkEnd {
       if (pubrecsMax !== undefined && ++count > pubrecsMax) return;
       if (!held.isPubrecDue) continue;
       held.isPubrecDue = false;
-      this.#reply({ cmd: 'pubrec', messageId: id, ...this.#code(code) });
+      this.#acknowledge({ cmd: 'pubrec', messageId: id, ...this.#code(code) });
     }
   }
 
@@ -347,7 +478,11 @@ class BrokerConnection implements LinkEnd {
     if (held !== undefined && traits.deliversAt === 'pubrel') this.#broker.deliver(held.key, held.packet);
     session.held.delete(id);
     this.#seen.delete(id);
-    this.#reply({ cmd: 'pubcomp', messageId: id, ...this.#code(held === undefined ? traits.unknownPubrelCode : 0) });
+    this.#acknowledge({
+      cmd: 'pubcomp',
+      messageId: id,
+      ...this.#code(held === undefined ? traits.unknownPubrelCode : 0),
+    });
     this.#sendDuePubrecs(session);
   }
 

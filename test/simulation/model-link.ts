@@ -1,6 +1,7 @@
 /**
- * One connection between a client and a broker, byte by byte: latency, pieces of any size, a full buffer, and a cut
- * after an exact number of bytes in one direction. What was under way when it is cut is lost.
+ * One connection between a client and a broker, byte by byte: latency that changes, pieces of any size, a full buffer, a
+ * direction that swallows everything, and a cut after an exact number of bytes in one direction. What was under way when
+ * it is cut is lost.
  */
 import type { Random } from './random.js';
 import type { Timeline } from './timeline.js';
@@ -9,8 +10,17 @@ export interface LinkEnd {
   received(bytes: Buffer): void;
   drained(): void;
   /** The other end is gone, and this one has noticed. Called at most once. */
-  closed(): void;
+  closed(how: LinkEnding): void;
 }
+
+/** In order, by the other side or after our own `end`; or torn. */
+export type LinkEnding = 'ended' | 'cut';
+
+/** How long a side that has ended the connection waits for the other one before it gives up. */
+const LINGER_MS = 5000;
+
+/** Of what arrives at once, so much at most comes in small pieces. */
+const TORN_SIZE_BYTES = 1000;
 
 export interface LinkOptions {
   timeline: Timeline;
@@ -18,6 +28,8 @@ export interface LinkOptions {
   latencyMs: number;
   /** Bytes under way to the broker above which a write says that it is enough. */
   bufferSizeMax: number;
+  /** Nothing arrives in larger pieces than this; undefined: pieces are large and small, as it comes. */
+  pieceSizeMax?: number | undefined;
   /** After so many bytes to the broker, or to the client, the connection is cut. */
   cutToBroker: number | undefined;
   cutToClient: number | undefined;
@@ -35,6 +47,8 @@ interface Direction {
   arrivedSizeBytes: number;
   underWaySizeBytes: number;
   lastArrivalMs: number;
+  /** Nothing arrives any more, and nobody is told. */
+  isSwallowing: boolean;
 }
 
 export class ModelLink {
@@ -44,11 +58,14 @@ export class ModelLink {
   #ends: Record<Side, LinkEnd | undefined> = { client: undefined, broker: undefined };
   readonly #directions: Record<Side, Direction>;
   readonly #options: LinkOptions;
+  /** What is written from now on takes so long; it never overtakes what was written before. */
+  latencyMs: number;
   #isFull = false;
   #held: (() => void)[] = [];
 
   constructor(options: LinkOptions) {
     this.#options = options;
+    this.latencyMs = options.latencyMs;
     this.#directions = {
       broker: newDirection('broker', options.cutToBroker),
       client: newDirection('client', options.cutToClient),
@@ -57,6 +74,16 @@ export class ModelLink {
 
   join(side: Side, end: LinkEnd): void {
     this.#ends[side] = end;
+  }
+
+  /** True when nothing that is written will arrive, whether somebody has noticed or not. */
+  get isDead(): boolean {
+    return this.isCut || this.#directions.broker.isSwallowing || this.#directions.client.isSwallowing;
+  }
+
+  /** The connection is half open from now on: what is on its way to this side is gone, and nobody is told. */
+  swallow(to: Side): void {
+    this.#directions[to].isSwallowing = true;
   }
 
   /** Bytes that have arrived at this side so far. */
@@ -68,7 +95,8 @@ export class ModelLink {
   write(from: Side, bytes: Uint8Array): boolean {
     const direction = this.#directions[from === 'client' ? 'broker' : 'client'];
     if (this.isCut) return true;
-    const { timeline, latencyMs, bufferSizeMax } = this.#options;
+    const { timeline, bufferSizeMax } = this.#options;
+    const { latencyMs } = this;
     const copy = Buffer.from(bytes);
     direction.underWaySizeBytes += copy.length;
     direction.lastArrivalMs = Math.max(direction.lastArrivalMs, timeline.nowMs + latencyMs);
@@ -80,7 +108,10 @@ export class ModelLink {
     return true;
   }
 
-  /** One side ends the connection in order: what it has written arrives, what was on its way to it does not. */
+  /**
+   * One side ends the connection in order: what it has written arrives, what was on its way to it does not. It is told
+   * when the other side has closed, too, or when that takes too long.
+   */
   end(side: Side): void {
     const direction = this.#directions[side === 'client' ? 'broker' : 'client'];
     const end = this.#ends[side];
@@ -89,9 +120,21 @@ export class ModelLink {
     // What is stalled does not arrive after the connection is closed: a later connection would otherwise be overtaken by
     // an earlier one, which no broker can tell from a client that connects anew.
     if (this.isStalled) this.cut();
-    timeline.after(Math.max(direction.lastArrivalMs - timeline.nowMs, 0), () => this.#deliver(() => this.#finish()));
-    // The one who ends it is told, too, but never from inside of its own call.
-    timeline.after(0, () => end?.closed());
+    let isTold = false;
+    const tell = (): void => {
+      if (!isTold) end?.closed('ended');
+      isTold = true;
+    };
+    timeline.after(Math.max(direction.lastArrivalMs - timeline.nowMs, 0), () =>
+      this.#deliver(() => {
+        if (direction.isSwallowing) return;
+        this.isCut = true;
+        this.#close('client', 'ended');
+        this.#close('broker', 'ended');
+        timeline.after(this.latencyMs, tell);
+      }),
+    );
+    timeline.after(LINGER_MS, tell);
   }
 
   /** One side is gone from one moment to the next. Of what it has written, so many bytes still arrive at most. */
@@ -110,8 +153,8 @@ export class ModelLink {
     if (this.isCut) return;
     this.isCut = true;
     const { timeline, clientNoticeMs, brokerNoticeMs } = this.#options;
-    if (clientNoticeMs !== undefined) timeline.after(clientNoticeMs, () => this.#close('client'));
-    if (brokerNoticeMs !== undefined) timeline.after(brokerNoticeMs, () => this.#close('broker'));
+    if (clientNoticeMs !== undefined) timeline.after(clientNoticeMs, () => this.#close('client', 'cut'));
+    if (brokerNoticeMs !== undefined) timeline.after(brokerNoticeMs, () => this.#close('broker', 'cut'));
   }
 
   /** The cut that was planned does not come. */
@@ -127,12 +170,14 @@ export class ModelLink {
   }
 
   #arrive(direction: Direction, bytes: Buffer): void {
+    // What is swallowed fills the buffer of the one who writes, and stays there.
+    if (direction.isSwallowing) return;
     this.#deliver(() => {
       direction.underWaySizeBytes -= bytes.length;
       const size = Math.min(bytes.length, direction.budget - direction.arrivedSizeBytes);
       let at = 0;
       while (at < size && !this.isCut) {
-        const piece = this.#options.random.chance(0.8) ? size - at : this.#options.random.between(1, size - at);
+        const piece = this.#pieceSize(size - at);
         direction.arrivedSizeBytes += piece;
         this.#ends[direction.to]?.received(bytes.subarray(at, at + piece));
         at += piece;
@@ -150,16 +195,17 @@ export class ModelLink {
     else if (!this.isCut) action();
   }
 
-  #finish(): void {
-    this.isCut = true;
-    this.#close('client');
-    this.#close('broker');
+  #pieceSize(size: number): number {
+    const { random, pieceSizeMax } = this.#options;
+    if (pieceSizeMax !== undefined)
+      return size > TORN_SIZE_BYTES ? size - TORN_SIZE_BYTES : Math.min(size, pieceSizeMax);
+    return random.chance(0.8) ? size : random.between(1, size);
   }
 
-  #close(side: Side): void {
+  #close(side: Side, how: LinkEnding): void {
     const end = this.#ends[side];
     this.#ends[side] = undefined;
-    end?.closed();
+    end?.closed(how);
   }
 }
 
@@ -170,5 +216,6 @@ function newDirection(to: Side, cutAfter: number | undefined): Direction {
     arrivedSizeBytes: 0,
     underWaySizeBytes: 0,
     lastArrivalMs: 0,
+    isSwallowing: false,
   };
 }

@@ -28,8 +28,47 @@ export const PUBCOMP = 7;
 export const PINGREQ = 12;
 export const DISCONNECT = 14;
 
-export class PacketStream {
+/** Cuts a stream of bytes into whole packets, however small the pieces are in which it comes. */
+export class Framer {
   #rest = Buffer.alloc(0);
+  #restSize = 0;
+  #neededSize = 0;
+
+  push(bytes: Uint8Array): Buffer[] {
+    let all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    if (this.#restSize > 0) {
+      this.#keep(all);
+      if (this.#restSize < this.#neededSize) return [];
+      all = Buffer.from(this.#rest.subarray(0, this.#restSize));
+      this.#restSize = 0;
+    }
+    const packets: Buffer[] = [];
+    let at = 0;
+    for (;;) {
+      const [length, headerEnd] = variableAt(all, at + 1);
+      this.#neededSize = headerEnd === 0 ? 0 : headerEnd - at + length;
+      if (headerEnd === 0 || all.length < headerEnd + length) break;
+      packets.push(all.subarray(at, headerEnd + length));
+      at = headerEnd + length;
+    }
+    if (at < all.length) this.#keep(all.subarray(at));
+    return packets;
+  }
+
+  #keep(bytes: Buffer): void {
+    const size = this.#restSize + bytes.length;
+    if (size > this.#rest.length) {
+      const larger = Buffer.allocUnsafe(Math.max(size, this.#neededSize, 2 * this.#rest.length));
+      this.#rest.copy(larger, 0, 0, this.#restSize);
+      this.#rest = larger;
+    }
+    bytes.copy(this.#rest, this.#restSize);
+    this.#restSize = size;
+  }
+}
+
+export class PacketStream {
+  readonly #framer = new Framer();
   readonly #isVersion5: boolean;
 
   constructor(protocolVersion: 4 | 5) {
@@ -37,17 +76,7 @@ export class PacketStream {
   }
 
   read(bytes: Uint8Array): SeenPacket[] {
-    let all = this.#rest.length === 0 ? Buffer.from(bytes) : Buffer.concat([this.#rest, bytes]);
-    const packets: SeenPacket[] = [];
-    for (;;) {
-      const [length, headerSize] = variableAt(all, 1);
-      const size = headerSize + length;
-      if (headerSize === 0 || all.length < size) break;
-      packets.push(this.#packet(all.subarray(0, size), headerSize));
-      all = all.subarray(size);
-    }
-    this.#rest = all;
-    return packets;
+    return this.#framer.push(bytes).map((packet) => this.#packet(packet, variableAt(packet, 1)[1]));
   }
 
   #packet(bytes: Buffer, start: number): SeenPacket {

@@ -2,12 +2,22 @@
 import { LANES, type Lane } from '../../src/core/lane.js';
 import type { QoS } from '../../src/core/message.js';
 import { keyOf } from './key.js';
+import type { AckFault } from './model-broker.js';
 import { Random } from './random.js';
+import { faultsOf } from './random-faults.js';
 
 export interface PlannedAppend {
   atMs: number;
   lane: Lane;
   messages: readonly { qos: QoS; sizeBytes: number; expirySeconds: number; retain: boolean }[];
+  /** Handed in as measured values, through a transformer; as messages when left out. */
+  content?: 'time-values';
+  /** The producer gives an idempotency key, and hands the same in again until it has a receipt. */
+  isKeyed?: boolean;
+  /** So many elements more that are not valid. */
+  invalidCount?: number;
+  /** So many measured values more that no mapping knows. */
+  unmappedCount?: number;
 }
 
 export type PlannedFault =
@@ -21,14 +31,29 @@ export type PlannedFault =
       brokerNoticeMs: number;
     }
   | { kind: 'cutAt'; atMs: number }
-  /** The process ends before or after the save with this number is stored, or after it was told so. */
-  | { kind: 'crashAtSave'; save: number; when: 'before' | 'after' | 'told' }
+  /** From now on nothing that is on its way to this side arrives, and nobody is told. */
+  | { kind: 'halfOpen'; atMs: number; to: 'broker' | 'client' }
+  | { kind: 'latency'; atMs: number; durationMs: number; latencyMs: number }
+  /** The dial with this number, counted from 0, is refused, takes very long or is never answered. */
+  | { kind: 'dial'; dial: number; outcome: 'refused' | 'slow' | 'silent' }
+  /** The CONNECT of the connection with this number is refused, or answered with the end of the connection. */
+  | { kind: 'refuse'; connection: number; isSilent: boolean }
+  /** The broker ends all connections with this reason; under 3.1.1 without. */
+  | { kind: 'kick'; atMs: number; reasonCode: number }
+  /** The acknowledgement with this number, counted from 0 over all connections. */
+  | { kind: 'ack'; ack: number; how: AckFault['how']; delayMs: number }
+  /**
+   * The process ends in the transaction with this number, counted from 0: nothing of it is stored, or all of it and nobody
+   * has heard of it, or the connector was just told.
+   */
+  | { kind: 'crashAtCommit'; commit: number; when: 'before' | 'after' | 'told' }
   | { kind: 'crashAt'; atMs: number; arrivingSizeBytes: number }
   | { kind: 'brokerCrash'; atMs: number; keepsSessions: boolean; downMs: number }
   | { kind: 'stall'; atMs: number; durationMs: number }
-  | { kind: 'savesFail'; from: number; count: number }
-  | { kind: 'slowSaves'; atMs: number; durationMs: number; delayMs: number }
-  | { kind: 'dropOldest'; atMs: number }
+  | { kind: 'commitsFail'; from: number; count: number }
+  /** Nobody leaves any room on the disk. */
+  | { kind: 'diskFull'; atMs: number; durationMs: number }
+  | { kind: 'slowCommits'; atMs: number; durationMs: number; delayMs: number }
   | { kind: 'clockJump'; atMs: number; byMs: number }
   /** Stopped in order and started again, in the same process or in a new one. */
   | { kind: 'restart'; atMs: number; isSameProcess: boolean };
@@ -46,9 +71,20 @@ export interface WorldPlan {
   latencyMs: number;
   bufferSizeMax: number;
   saveDelayMs: readonly [number, number];
+  /** Dialled in MQTT 5 first, which the broker does not know. */
+  fallsBack?: boolean;
+  reconnectPeriodMs?: number;
+  dialDelayMs?: readonly [number, number];
+  /** Nothing arrives in larger pieces. */
+  pieceSizeMax?: number;
+  cache?: { maxSizeBytes?: number; onFull?: 'reject' | 'drop-oldest'; isArchiving?: boolean };
+  /** It is stopped at its end, and not only idle. */
+  endsStopped?: boolean;
   broker: {
     deliversAt: 'publish' | 'pubrel';
     receiveMaximum: number | undefined;
+    /** What the connections after the first one get instead, one after the other; the last holds for the rest. */
+    receiveMaxima?: readonly number[];
     maximumQos: 0 | 1 | 2;
     ackDelayMs: readonly [number, number];
     pubrecsMax: number | undefined;
@@ -121,7 +157,8 @@ export function appendOfEach(lane: Lane, qosDigits: string, atMs = 0): PlannedAp
   return { atMs, lane, messages };
 }
 
-const TRAFFIC_MS = 3000;
+/** How long content comes in, in a random world. */
+export const TRAFFIC_MS = 3000;
 
 export function planOf(seed: number): WorldPlan {
   const random = new Random(seed);
@@ -131,21 +168,28 @@ export function planOf(seed: number): WorldPlan {
   const appendCount = random.between(1, 12);
   for (let i = 0; i < appendCount; i++) {
     const count = random.chance(0.2) ? random.between(20, 60) : random.between(1, 10);
+    const isMeasured = random.chance(0.2);
     appends.push({
       atMs: random.chance(0.4) ? 0 : random.between(0, TRAFFIC_MS),
+      ...(isMeasured ? { content: 'time-values' as const } : {}),
+      ...(random.chance(0.3) ? { isKeyed: true } : {}),
+      ...(random.chance(0.05) ? { invalidCount: random.between(1, 3) } : {}),
+      ...(isMeasured && random.chance(0.2) ? { unmappedCount: random.between(1, 3) } : {}),
       lane: random.chance(0.6) ? 'telemetry' : random.pick(LANES),
       messages: Array.from({ length: count }, () => ({
         qos: qosOfAll ?? random.pick([0, 1, 2] as const),
         sizeBytes: random.chance(0.03) ? random.between(1000, 70_000) : random.between(0, 60),
-        expirySeconds: random.chance(0.05) ? random.between(1, 4) : 0,
-        retain: random.chance(0.1),
+        expirySeconds: !isMeasured && random.chance(0.05) ? random.between(1, 4) : 0,
+        retain: !isMeasured && random.chance(0.1),
       })),
     });
   }
+  const cache = cacheOf(random);
+  const faults = faultsOf(random);
+  if (cache?.maxSizeBytes !== undefined) fill(random, appends, faults);
   appends.sort((a, b) => a.atMs - b.atMs);
   const saveDelay = random.pick([1, 1, 5, 40]);
   const isRefusing = protocolVersion === 5 && random.chance(0.15);
-  const faults = faultsOf(random);
   const isCrashing = faults.some(
     (fault) => fault.kind.startsWith('crash') || (fault.kind === 'restart' && !fault.isSameProcess),
   );
@@ -172,9 +216,22 @@ export function planOf(seed: number): WorldPlan {
     latencyMs: random.pick([0, 1, 5, 50, 200]),
     bufferSizeMax: random.pick([100, 2000, 16_384, 1_000_000]),
     saveDelayMs: [0, saveDelay],
+    ...(protocolVersion === 4 && random.chance(0.15) ? { fallsBack: true } : {}),
+    reconnectPeriodMs: random.pick([100, 100, 300, 1000]),
+    dialDelayMs: random.pick([
+      [0, 0],
+      [0, 5],
+      [0, 100],
+    ] as const),
+    ...(random.chance(0.1) ? { pieceSizeMax: random.between(1, 3) } : {}),
+    ...(cache === undefined ? {} : { cache }),
+    ...(random.chance(0.3) ? { endsStopped: true } : {}),
     broker: {
       deliversAt: random.pick(['publish', 'pubrel'] as const),
       receiveMaximum: protocolVersion === 5 && random.chance(0.6) ? random.pick(receiveMaxima) : undefined,
+      ...(protocolVersion === 5 && random.chance(0.2)
+        ? { receiveMaxima: Array.from({ length: random.between(1, 4) }, () => random.pick(receiveMaxima)) }
+        : {}),
       maximumQos: protocolVersion === 5 && random.chance(0.1) ? random.pick([0, 1] as const) : 2,
       ackDelayMs: random.pick([
         [0, 0],
@@ -196,6 +253,38 @@ export function planOf(seed: number): WorldPlan {
   });
 }
 
+/** Most caches never get full; one in eight does, with as little room as a few pages. */
+function cacheOf(random: Random): WorldPlan['cache'] {
+  const isArchiving = random.chance(0.1);
+  if (random.chance(0.87)) return isArchiving ? { isArchiving } : undefined;
+  const maxSizeBytes = random.between(110, 300) * 1024;
+  return { maxSizeBytes, onFull: random.pick(['reject', 'drop-oldest', 'drop-oldest'] as const), isArchiving };
+}
+
+/** Content that fills a small cache, while the broker is away. */
+function fill(random: Random, appends: PlannedAppend[], faults: PlannedFault[]): void {
+  faults.push({
+    kind: 'brokerCrash',
+    atMs: random.pick([0, random.between(0, 1000)]),
+    keepsSessions: true,
+    downMs: random.between(500, 4000),
+  });
+  const count = random.between(5, 20);
+  for (let i = 0; i < count; i++) {
+    appends.push({
+      atMs: random.between(0, TRAFFIC_MS),
+      lane: random.chance(0.8) ? 'telemetry' : 'alert',
+      ...(random.chance(0.3) ? { isKeyed: true } : {}),
+      messages: Array.from({ length: random.between(1, 4) }, () => ({
+        qos: random.pick([1, 2] as const),
+        sizeBytes: random.between(100, 8000),
+        expirySeconds: 0,
+        retain: false,
+      })),
+    });
+  }
+}
+
 /** One or two messages that the broker cannot bear, none of them at QoS 0, which no broker has to answer. */
 function badKeys(random: Random, appends: readonly PlannedAppend[], firstOffset: number): string[] {
   const keys: string[] = [];
@@ -207,51 +296,4 @@ function badKeys(random: Random, appends: readonly PlannedAppend[], firstOffset:
     }
   }
   return keys.length === 0 ? [] : Array.from({ length: random.between(1, 2) }, () => random.pick(keys));
-}
-
-function faultsOf(random: Random): PlannedFault[] {
-  const faults: PlannedFault[] = [];
-  const count = random.chance(0.15) ? 0 : random.between(1, 8);
-  const losesSessions = random.chance(0.25);
-  for (let i = 0; i < count; i++) {
-    const atMs = random.between(0, TRAFFIC_MS + 1000);
-    const kind = random.between(0, 13);
-    if (kind <= 3) {
-      faults.push({
-        kind: 'cut',
-        connection: random.between(0, 5),
-        to: random.pick(['broker', 'client'] as const),
-        afterSizeBytes: random.chance(0.5) ? random.between(0, 200) : random.between(0, 4000),
-        ...(random.chance(0.9) ? { clientNoticeMs: random.between(0, 100) } : {}),
-        brokerNoticeMs: random.between(0, 2000),
-      });
-    } else if (kind === 4) faults.push({ kind: 'cutAt', atMs });
-    else if (kind <= 6) {
-      faults.push({
-        kind: 'crashAtSave',
-        save: random.between(0, 40),
-        when: random.pick(['before', 'after', 'told'] as const),
-      });
-    } else if (kind === 7) {
-      faults.push({ kind: 'crashAt', atMs, arrivingSizeBytes: random.pick([0, random.between(1, 2000), 1_000_000]) });
-    } else if (kind === 8) {
-      faults.push({
-        kind: 'brokerCrash',
-        atMs,
-        keepsSessions: !losesSessions || random.chance(0.5),
-        downMs: random.between(0, 1000),
-      });
-    } else if (kind === 9) faults.push({ kind: 'stall', atMs, durationMs: random.pick([50, 500, 8000]) });
-    else if (kind === 10) faults.push({ kind: 'savesFail', from: random.between(0, 20), count: random.between(1, 3) });
-    else if (kind === 11)
-      faults.push({ kind: 'slowSaves', atMs, durationMs: 1000, delayMs: random.between(100, 1500) });
-    else if (kind === 12) faults.push({ kind: 'clockJump', atMs, byMs: random.between(-10_000, 10_000) });
-    else
-      faults.push(
-        random.chance(0.5)
-          ? { kind: 'dropOldest', atMs }
-          : { kind: 'restart', atMs, isSameProcess: random.chance(0.5) },
-      );
-  }
-  return faults;
 }

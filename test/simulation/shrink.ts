@@ -4,27 +4,36 @@ import { verdictOf } from './verdict.js';
 import { World } from './world.js';
 
 /** What is wrong with the world of a plan; nothing when all is well. */
-export function problemsOf(plan: WorldPlan): string[] {
+export async function problemsOf(plan: WorldPlan): Promise<string[]> {
+  let world: World | undefined;
   try {
-    const world = new World(plan);
-    const problems = world.run();
+    world = new World(plan);
+    const problems = await world.run();
     return problems.length > 0 ? problems : verdictOf(world);
   } catch (error) {
     // A state that asserts itself, or a machine that spins, is a finding like any other.
     return [error instanceof Error ? (error.stack ?? error.message) : String(error)];
+  } finally {
+    world?.dispose();
   }
 }
 
 const ATTEMPTS_MAX = 2000;
 
-export function shrink(plan: WorldPlan, fails: (plan: WorldPlan) => boolean): WorldPlan {
+/** What a plan may leave out. */
+const OPTIONAL = ['fallsBack', 'reconnectPeriodMs', 'dialDelayMs', 'pieceSizeMax', 'cache', 'endsStopped'] as const;
+
+export async function shrink(
+  plan: WorldPlan,
+  fails: (plan: WorldPlan) => Promise<boolean> = async (smaller) => (await problemsOf(smaller)).length > 0,
+): Promise<WorldPlan> {
   let best = plan;
   let attempts = 0;
   for (let isSmaller = true; isSmaller && attempts < ATTEMPTS_MAX; ) {
     isSmaller = false;
     for (const smaller of smallerPlans(best)) {
       if (attempts++ >= ATTEMPTS_MAX) break;
-      if (!fails(smaller)) continue;
+      if (!(await fails(smaller))) continue;
       best = smaller;
       isSmaller = true;
       break;
@@ -42,7 +51,8 @@ function* smallerPlans(plan: WorldPlan): Generator<WorldPlan> {
     }
   }
   const plain = plan.appends.map((append) => ({
-    ...append,
+    atMs: append.atMs,
+    lane: append.lane,
     messages: append.messages.map(({ qos }) => ({ qos, sizeBytes: 0, expirySeconds: 0, retain: false })),
   }));
   if (JSON.stringify(plain) !== JSON.stringify(plan.appends)) yield { ...plan, appends: plain };
@@ -52,6 +62,15 @@ function* smallerPlans(plan: WorldPlan): Generator<WorldPlan> {
   if (broker.saysInUse) yield { ...plan, broker: { ...broker, saysInUse: false } };
   if (broker.downgrades) yield { ...plan, broker: { ...broker, downgrades: false } };
   if (broker.receiveMaximum !== undefined) yield { ...plan, broker: { ...broker, receiveMaximum: undefined } };
+  for (const name of OPTIONAL) {
+    if (plan[name] === undefined) continue;
+    const { [name]: _, ...rest } = plan;
+    yield rest;
+  }
+  if (broker.receiveMaxima !== undefined) {
+    const { receiveMaxima: _, ...rest } = broker;
+    yield { ...plan, broker: rest };
+  }
   if (plan.messagesPerSecond > 0) yield { ...plan, messagesPerSecond: 0 };
   if (plan.firstOffset > 0) yield { ...plan, firstOffset: 0 };
   if (plan.messageIdProperty !== undefined) yield { ...plan, messageIdProperty: undefined };

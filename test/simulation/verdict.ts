@@ -1,50 +1,96 @@
 /** What must hold at the end of every world: the guarantees of DESIGN, for this plan. */
 import { LANES } from '../../src/core/lane.js';
-import { type Key, placeOf } from './key.js';
+import { type Key, keyOf } from './key.js';
+import { total } from './simulated-process.js';
 import type { World } from './world.js';
+
+/** Faults that end a connection under what is in flight. */
+const KILLS = ['cut', 'cutAt', 'brokerCrash', 'kick', 'halfOpen', 'ack', 'stall', 'latency'];
 
 export function verdictOf(world: World): string[] {
   const problems: string[] = [];
-  const { broker, cache, plan, watcher, connector } = world;
+  const { broker, stored, places, plan, newProcessCount } = world;
   const losesSessions =
     !plan.isPersistent || plan.faults.some((fault) => fault.kind === 'brokerCrash' && !fault.keepsSessions);
-  const restarts = plan.faults.filter((fault) => fault.kind === 'restart' && !fault.isSameProcess);
-  const newProcessCount = connector.crashCount + restarts.length;
   // When connection after connection dies under it, an innocent message cannot be told from one that the broker refuses.
-  const looksPoisonous = plan.faults.filter(({ kind }) => ['cut', 'cutAt', 'brokerCrash'].includes(kind)).length >= 4;
+  const looksPoisonous = plan.faults.filter(({ kind }) => KILLS.includes(kind)).length >= 4;
   const isAtQos0 = plan.broker.maximumQos === 0;
   const poison = new Set([...plan.broker.poison, ...plan.broker.ignored]);
+  const isCalm = plan.faults.length === 0 && poison.size === 0 && newProcessCount === 0;
   let repeatedCount = 0;
-  for (const { key, message } of world.accepted.values()) {
-    const count = broker.deliveredCount.get(key) ?? 0;
+  for (const { name, message, producer } of world.messages.values()) {
+    const count = broker.deliveredCount.get(name) ?? 0;
+    if (!places.has(name)) {
+      if (producer.outcome === 'accepted') problems.push(`${name} was accepted and is not stored.`);
+      if (count > 0) problems.push(`${name} was delivered and never stored.`);
+      continue;
+    }
+    // What was refused with an answer is not stored, unless an earlier attempt with the same key had no answer.
+    if (producer.outcome === 'refused' && !producer.isKeyed) problems.push(`${name} was refused and is stored.`);
+    const key = places.keyOf(name);
     const qos = Math.min(message.qos, plan.broker.maximumQos, plan.broker.downgrades ? 1 : 2);
-    const isQuarantined = cache.quarantine.has(key);
-    const mayBeMissing =
-      isQuarantined || cache.dropped.has(key) || message.expirySeconds > 0 || qos === 0 || world.isExcused(key);
-    if (count === 0 && !mayBeMissing) problems.push(`${key} is lost.`);
+    const isQuarantined = stored.quarantine.has(key);
+    const isDropped = stored.dropped.has(key);
+    const isExpiring = message.expirySeconds > 0;
+    const mayBeMissing = isQuarantined || isDropped || isExpiring || qos === 0 || world.isExcused(name);
+    if (count === 0 && !mayBeMissing) problems.push(`${name} is lost.`);
+    if (count > 0 && isDropped) problems.push(`${name} was dropped and delivered.`);
     if (qos === 2 && count > 1) {
       repeatedCount += count - 1;
-      if (!losesSessions) problems.push(`${key} was delivered ${count} times at QoS 2.`);
+      if (!losesSessions) problems.push(`${name} was delivered ${count} times at QoS 2.`);
     }
-    if (isQuarantined && !poison.has(key) && !looksPoisonous) {
-      problems.push(`${key} is in quarantine: ${JSON.stringify(cache.quarantine.get(key))}`);
+    if (isQuarantined && !poison.has(name) && !looksPoisonous) {
+      problems.push(`${name} is in quarantine: ${JSON.stringify(stored.quarantine.get(key))}`);
     }
-    if (poison.has(key) && !isQuarantined && !cache.dropped.has(key) && !isAtQos0)
-      problems.push(`${key} is poison and not in quarantine.`);
-    const isExpiring = message.expirySeconds > 0;
-    const isCalm = plan.faults.length === 0 && plan.broker.poison.length + plan.broker.ignored.length === 0;
-    if (qos === 0 && count === 0 && !isExpiring && isCalm) problems.push(`${key} is lost without any fault.`);
+    if (poison.has(name) && !isQuarantined && !isDropped && !isAtQos0) {
+      problems.push(`${name} is poison and not in quarantine.`);
+    }
+    // QoS 0 promises nothing once a connection dies; without any fault it arrives.
+    if (qos === 0 && count === 0 && !isExpiring && !isDropped && isCalm) {
+      problems.push(`${name} is lost without any fault.`);
+    }
   }
-  for (const key of broker.deliveredCount.keys()) {
-    if (!world.accepted.has(key)) problems.push(`${key} was delivered and never accepted.`);
+  for (const name of broker.deliveredCount.keys()) {
+    if (!world.messages.has(name)) problems.push(`${name} was delivered and never handed in.`);
   }
-  // A broker that sends a PUBREC late sends it out of order after a reconnect, and the PUBRELs follow the PUBRECs.
-  const isBrokersOrder = plan.broker.pubrecsMax !== undefined && plan.broker.deliversAt === 'pubrel';
-  if (!isBrokersOrder) problems.push(...orderProblems(world));
-  // Only a new process cannot know what the broker holds.
-  if (newProcessCount === 0) problems.push(...broker.overruns);
-  let possibleDuplicates = connector.counts.possibleDuplicates;
-  for (const lane of LANES) possibleDuplicates += connector.session.countsOf(lane).possibleDuplicates;
+  // A broker that sends a PUBREC late, or not before a reconnect, sends it out of order, and the PUBRELs follow the PUBRECs.
+  const isLate =
+    plan.broker.pubrecsMax !== undefined ||
+    plan.faults.some((fault) => fault.kind === 'ack' && (fault.how === 'never' || fault.how === 'wrongType'));
+  if (!(isLate && plan.broker.deliversAt === 'pubrel')) problems.push(...orderProblems(world));
+  // Only a new process cannot know what the broker holds, and no process knows what a smaller quota leaves of it.
+  if (newProcessCount === 0 && plan.broker.receiveMaxima === undefined) problems.push(...broker.overruns);
+  problems.push(...countProblems(world, repeatedCount));
+  return problems;
+}
+
+/** What the connector says of itself, against what happened. It counts from the start of its process. */
+function countProblems(world: World, repeatedCount: number): string[] {
+  const { finalStatus: status, process, broker, watcher, stored, disk, newProcessCount } = world;
+  if (status === undefined) return ['There is no status.'];
+  const problems: string[] = [];
+  const { counts } = status;
+  for (const lane of LANES) {
+    const { accepted, published, quarantined, dropped } = counts[lane];
+    if (accepted !== process.accepted[lane]) {
+      problems.push(`${accepted} are counted as accepted in ${lane}; the receipts say ${process.accepted[lane]}.`);
+    }
+    const came = process.waitingAtStart[lane] + accepted;
+    if (came !== published + quarantined + dropped) {
+      const ends = `${published} were published, ${quarantined} quarantined and ${dropped} dropped`;
+      problems.push(`Of ${came} in ${lane}, ${ends}.`);
+    }
+  }
+  const quarantinedCount = stored.quarantine.size + disk.draftCount;
+  if (status.cache.quarantinedCount !== quarantinedCount) {
+    problems.push(`${status.cache.quarantinedCount} are in quarantine; ${quarantinedCount} went there.`);
+  }
+  if (total(status.cache.waitingCounts) + status.inflight > 0) problems.push('It says that something waits.');
+  const reconnects = process.onlineCount - 1;
+  if (status.reconnects !== reconnects) {
+    problems.push(`${status.reconnects} reconnects are counted, and ${reconnects} were made.`);
+  }
+  const possibleDuplicates = LANES.reduce((sum, lane) => sum + counts[lane].possibleDuplicates, 0);
   // A new process takes everything below its bound for sent, and does not know that it was in an older session.
   if (newProcessCount === 0 && broker.maskedLossCount === 0) {
     if (repeatedCount > possibleDuplicates) {
@@ -67,16 +113,18 @@ function orderProblems(world: World): string[] {
   const last = new Map<string, number>();
   const seen = new Set<Key>();
   const problems: string[] = [];
-  for (const { key, qos } of world.broker.deliveries) {
-    const isExpiring = (world.accepted.get(key)?.message.expirySeconds ?? 0) > 0;
+  for (const { key: name, qos } of world.broker.deliveries) {
+    const isExpiring = (world.messages.get(name)?.message.expirySeconds ?? 0) > 0;
     // At QoS 0 a message that a cut has swallowed may come after others once the process is a new one.
     const isLoose = isExpiring || qos === 0;
-    if (isLoose || seen.has(key) || world.broker.refused.has(key)) continue;
-    seen.add(key);
-    const { lane, offset } = placeOf(key);
-    const name = `${lane} ${qos}`;
-    if (offset < (last.get(name) ?? -1)) problems.push(`${key} was delivered after offset ${last.get(name)}.`);
-    last.set(name, Math.max(offset, last.get(name) ?? -1));
+    const place = world.places.of(name);
+    if (place === undefined || isLoose || seen.has(name) || world.broker.refused.has(name)) continue;
+    seen.add(name);
+    const { lane, offset } = place;
+    const group = `${lane} ${qos}`;
+    const lastOffset = last.get(group) ?? -1;
+    if (offset < lastOffset) problems.push(`${keyOf(lane, offset)} was delivered after offset ${lastOffset}.`);
+    last.set(group, Math.max(offset, lastOffset));
   }
   return problems;
 }

@@ -3,8 +3,7 @@
  * on the wire". It knows what is stored, because most of the rules are about that.
  */
 import type { Lane } from '../../src/core/lane.js';
-import { type Key, keyOfPacketId, packetIdOf, placeOf, rangeSizeOf } from './key.js';
-import type { ModelCache } from './model-cache.js';
+import { type Key, keyOf, keyOfPacketId, packetIdOf, placeOf, rangeSizeOf } from './key.js';
 import {
   CONNACK,
   CONNECT,
@@ -17,6 +16,8 @@ import {
   PUBREL,
   type SeenPacket,
 } from './packet-stream.js';
+import type { Places } from './places.js';
+import type { StoredProgress } from './stored-progress.js';
 
 /** What is known of one connection. */
 interface WatchedConnection {
@@ -34,6 +35,10 @@ interface WatchedConnection {
   hasPublished: boolean;
   /** Messages that were known to be received when the connection began: their PUBRELs come before any PUBLISH. */
   dueReleases: Set<Key>;
+  /** Identifiers whose PUBREL was sent. */
+  released: Set<number>;
+  /** PUBRECs that belonged to nothing, by identifier: each may be answered once. */
+  unaskedPubrecs: Map<number, number>;
 }
 
 export class Watcher {
@@ -48,10 +53,12 @@ export class Watcher {
   repeatedInNewSession = 0;
   pingCount = 0;
   publishCount = 0;
+  writtenSizeBytes = 0;
   receiveMaximum = 65_535;
   /** What was too much for the broker, so far. */
   overruns: readonly string[] = [];
-  readonly #cache: ModelCache;
+  readonly #stored: StoredProgress;
+  readonly #places: Places;
   readonly #isPersistent: boolean;
   #connection: WatchedConnection | undefined;
   /** Messages whose exchange ended with an answer that this life of the client has seen. */
@@ -71,8 +78,9 @@ export class Watcher {
   readonly #sentInLife = new Set<Key>();
   readonly #expires: (key: Key) => boolean;
 
-  constructor(cache: ModelCache, isPersistent: boolean, expires: (key: Key) => boolean) {
-    this.#cache = cache;
+  constructor(stored: StoredProgress, places: Places, isPersistent: boolean, expires: (key: Key) => boolean) {
+    this.#stored = stored;
+    this.#places = places;
     this.#expires = expires;
     this.#isPersistent = isPersistent;
     this.#bounds = this.#boundsNow();
@@ -102,6 +110,8 @@ export class Watcher {
       lastReceivedOrder: -1,
       hasPublished: false,
       dueReleases: new Set(),
+      released: new Set(),
+      unaskedPubrecs: new Map(),
     };
   }
 
@@ -118,16 +128,24 @@ export class Watcher {
     for (const key of received) this.#knownReceived.add(key);
   }
 
+  /** Messages whose exchange has ended in this life of the client, and whose settlement is not stored. */
+  unsettled(): Key[] {
+    return [...this.#finished].filter((key) => {
+      const { lane, offset } = placeOf(key);
+      return !this.#stored.isSettled(lane, offset);
+    });
+  }
+
   #storedReceived(): Set<Key> {
     const keys = new Set<Key>();
-    for (const { lane, from, to } of this.#cache.progress.received) {
+    for (const { lane, from, to } of this.#stored.progress.received) {
       for (let offset = from; offset < to; offset++) keys.add(`${lane.charAt(0)}${offset}`);
     }
     return keys;
   }
 
   #boundsNow(): Record<Lane, number> {
-    const { command, alert, telemetry } = this.#cache.progress.lanes;
+    const { command, alert, telemetry } = this.#stored.progress.lanes;
     return { command: command.boundOffset, alert: alert.boundOffset, telemetry: telemetry.boundOffset };
   }
 
@@ -137,6 +155,7 @@ export class Watcher {
       this.problems.push('Bytes were written without a connection.');
       return;
     }
+    this.writtenSizeBytes += bytes.length;
     for (const packet of connection.out.read(bytes)) {
       // A lasting session of 3.1.1 asks for a clean one only to wipe out what an unknown life has left.
       if (packet.type === CONNECT) {
@@ -148,8 +167,14 @@ export class Watcher {
   }
 
   #published(connection: WatchedConnection, packet: SeenPacket): void {
-    const key = packet.key ?? '';
-    const { lane, offset } = placeOf(key);
+    const name = packet.key ?? '';
+    const place = this.#places.of(name);
+    if (place === undefined) {
+      this.problems.push(`PUBLISH of ${name}, which is not stored.`);
+      return;
+    }
+    const { lane, offset } = place;
+    const key = keyOf(lane, offset);
     const breach = (text: string): void => {
       this.problems.push(`PUBLISH of ${key}: ${text}.`);
     };
@@ -158,10 +183,10 @@ export class Watcher {
     connection.hasPublished = true;
     if (!connection.isConnected) breach('before CONNACK');
     if (this.#isIdentityDue) breach('before it is stored whose session it is');
-    const progress = this.#cache.progress.lanes[lane];
+    const progress = this.#stored.progress.lanes[lane];
     if (offset >= progress.boundOffset) breach(`beyond the stored bound ${progress.boundOffset}`);
     if (offset >= progress.firstUnsettled + rangeSizeOf(lane)) breach('its identifier is not free');
-    if (this.#cache.isSettled(lane, offset)) breach('it is settled');
+    if (this.#stored.isSettled(lane, offset)) breach('it is settled');
     const last = connection.lastOffset.get(lane) ?? -1;
     if (offset <= last && !this.refused.has(key)) breach(`after offset ${last}`);
     // While the broker is full with what nobody knows, a connection begins with one message that may have made it so.
@@ -195,21 +220,24 @@ export class Watcher {
   }
 
   #released(connection: WatchedConnection, packet: SeenPacket): void {
-    const key = keyOfPacketId(packet.packetId, (lane) => this.#cache.progress.lanes[lane].firstUnsettled);
+    const key = keyOfPacketId(packet.packetId, (lane) => this.#stored.progress.lanes[lane].firstUnsettled);
     const { lane, offset } = placeOf(key);
     const breach = (text: string): void => {
       this.problems.push(`PUBREL of ${key}: ${text}.`);
     };
-    if (!this.#cache.isReceived(lane, offset)) {
-      breach('its PUBREC is not stored');
+    if (!this.#stored.isReceived(lane, offset) || this.#finished.has(key)) {
+      // A PUBREC that belongs to nothing is answered, so that the broker forgets its identifier [MQTT-4.3.3-4].
+      const unasked = connection.unaskedPubrecs.get(packet.packetId) ?? 0;
+      if (unasked === 0) breach('its PUBREC is not stored');
+      connection.unaskedPubrecs.set(packet.packetId, unasked - 1);
       return;
     }
-    if (this.#finished.has(key)) breach('its exchange is finished');
     if (connection.hasPublished && connection.dueReleases.has(key)) breach('after a PUBLISH');
-    const order = this.#cache.receivedOrder.get(key) ?? -1;
+    const order = this.#stored.receivedOrder.get(key) ?? -1;
     if (order <= connection.lastReceivedOrder) breach('not in the order of the PUBRECs');
     connection.lastReceivedOrder = order;
     connection.open.add(packet.packetId);
+    connection.released.add(packet.packetId);
   }
 
   /** Bytes reach the client; called before the client sees them. */
@@ -240,7 +268,11 @@ export class Watcher {
 
   #acknowledged(connection: WatchedConnection, packet: SeenPacket): void {
     const { packetId, reasonCode } = packet;
-    const key = keyOfPacketId(packetId, (lane) => this.#cache.progress.lanes[lane].firstUnsettled);
+    const key = keyOfPacketId(packetId, (lane) => this.#stored.progress.lanes[lane].firstUnsettled);
+    const isUnasked = !this.#sentInSession.has(key) || this.#finished.has(key);
+    if (isUnasked && packet.type === PUBREC) {
+      connection.unaskedPubrecs.set(packetId, (connection.unaskedPubrecs.get(packetId) ?? 0) + 1);
+    }
     if (!this.#sentInSession.has(key) && packet.type !== PUBCOMP) return;
     // "Packet identifier in use" says that the broker has the message: it is no refusal.
     if (reasonCode === 0x91) return;
@@ -254,6 +286,8 @@ export class Watcher {
       return;
     }
     if (packet.type === PUBREC) return;
+    // A PUBCOMP without a PUBREL ends nothing.
+    if (packet.type === PUBCOMP && !connection.released.delete(packetId)) return;
     if (!connection.open.delete(packetId)) return;
     this.#finished.add(key);
     this.#knownReceived.delete(key);

@@ -17,7 +17,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   connector: ['core', 'config', 'wire', 'transport', 'cache', 'transform', 'inputs', 'session'],
   http: ['core', 'config', 'cache', 'inputs', 'connector'],
   service: ['core', 'config', 'cache', 'inputs', 'connector', 'http'],
-  cli: ['core', 'config', 'cache', 'transform', 'inputs', 'connector', 'http', 'service'],
+  selftest: ['core', 'config', 'wire', 'transport', 'cache', 'session', 'connector', 'service'],
+  cli: ['core', 'config', 'cache', 'transform', 'inputs', 'connector', 'http', 'service', 'selftest'],
 };
 
 /** The pure machine has no socket, no timer, no clock and no chance in it. */

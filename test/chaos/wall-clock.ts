@@ -1,0 +1,42 @@
+/**
+ * A wall clock for the service that can be set while it runs, by the library of Debian's `faketime`.
+ *
+ * The library reads the offset from a file, about once a second. The monotonic clock is left alone, as the kernel leaves
+ * it alone when an administrator sets the time: timers and time-outs go on.
+ */
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+export class WallClock {
+  /** Why the clock cannot be set; undefined when it can. */
+  readonly obstacle: string | undefined;
+  readonly #file: string;
+  readonly #library: string;
+  /** Seconds between the service's clock and ours. */
+  offsetSeconds = 0;
+
+  constructor(folder: string) {
+    this.#file = join(folder, 'clock-offset');
+    const asked = spawnSync('faketime', ['-m', '-f', '+0', 'env'], { encoding: 'utf8' });
+    this.#library = /^LD_PRELOAD=(.+)$/m.exec(asked.stdout ?? '')?.[1] ?? '';
+    this.obstacle = this.#library === '' ? 'faketime is not installed' : undefined;
+    this.set(0);
+  }
+
+  set(offsetSeconds: number): void {
+    this.offsetSeconds = offsetSeconds;
+    writeFileSync(this.#file, `${offsetSeconds < 0 ? '' : '+'}${offsetSeconds}`);
+  }
+
+  /** What a process needs in its environment to have this clock. */
+  environment(): Record<string, string> {
+    return {
+      LD_PRELOAD: this.#library,
+      FAKETIME_TIMESTAMP_FILE: this.#file,
+      FAKETIME_CACHE_DURATION: '1',
+      FAKETIME_DONT_FAKE_MONOTONIC: '1',
+      DONT_FAKE_MONOTONIC: '1',
+    };
+  }
+}

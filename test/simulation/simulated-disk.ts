@@ -1,0 +1,323 @@
+/**
+ * The disk of a world: the store on SQLite as it is in the product, on a database in memory, with the faults of a disk. It
+ * survives the processes that use it.
+ *
+ * A transaction is durable when `execute` of the store underneath has returned, and not before: SQLite's own work in
+ * between, with a write-ahead log on a real file, is attacked in `recorded-run.test.ts`.
+ */
+import Database from 'better-sqlite3';
+import { prepareFile } from '../../src/cache/cache-file.js';
+import { ReserveFile } from '../../src/cache/reserve-file.js';
+import { PAGE_SIZE_BYTES } from '../../src/cache/schema.js';
+import { SqliteStore } from '../../src/cache/sqlite-store.js';
+import type {
+  AppendReply,
+  Batch,
+  ListPage,
+  ListQuery,
+  SessionIdentity,
+  SessionProgress,
+  Store,
+  StoreLimits,
+  StoreReply,
+  StoreRequest,
+  StoreStatus,
+} from '../../src/cache/store.js';
+import { Tables } from '../../src/cache/tables.js';
+import { NorthError } from '../../src/core/error.js';
+import { LANES, type Lane, laneAt } from '../../src/core/lane.js';
+import { placeKey, placeOfKey } from '../../src/core/record.js';
+import { keyOf } from './key.js';
+import type { Places } from './places.js';
+import type { StoredProgress } from './stored-progress.js';
+
+/** Thrown through everything when the process ends in the middle of a call. It is no Error, so that nobody handles it. */
+export class PowerCut {}
+
+export interface CommitFate {
+  /** The transaction fails, as it does on a full disk, and nothing of it is stored. */
+  isFailing: boolean;
+  /** The process ends before the transaction is durable, or right after, before anybody has heard of it. */
+  crash: 'before' | 'after' | undefined;
+}
+
+export interface DiskOptions {
+  limits: StoreLimits;
+  firstOffset: number;
+  stored: StoredProgress;
+  places: Places;
+  wallMs: () => number;
+  /** What becomes of the transaction with this number, counted from 0 over all processes. */
+  fateOf: (commit: number) => CommitFate;
+  /** Told of every save that has become durable; gives the number of the broker's session that it belongs to. */
+  saved: (progress: SessionProgress, hasIdentity: boolean) => number;
+  problems: string[];
+}
+
+/** What a reserve file gives back when the disk is full. */
+const RESERVE_PAGES = 8;
+
+export class SimulatedDisk {
+  commitCount = 0;
+  /** Messages that were dropped to make room. */
+  droppedCount = 0;
+  /** Drafts that went to quarantine when they were accepted. */
+  draftCount = 0;
+  readonly #options: DiskOptions;
+  #db: Database.Database;
+  #pagesMax: number | undefined;
+  #hasReserve = true;
+
+  /** @param image of the database to begin with; a new one when left out. */
+  constructor(options: DiskOptions, image = templateOf(options.firstOffset)) {
+    this.#options = options;
+    this.#db = openImage(image);
+  }
+
+  /** What a process opens when it starts. */
+  open(): SimulatedStore {
+    return new SimulatedStore(this.openStore(), this);
+  }
+
+  protected openStore(): SqliteStore {
+    const { limits, wallMs } = this.#options;
+    const reserve = new SimulatedReserve(
+      () => this.#releaseReserve(),
+      () => {
+        this.#hasReserve ||= this.#pagesMax === undefined;
+      },
+    );
+    return new SqliteStore(new Tables(this.#db), { folder: '/nowhere', limits, wallMs }, reserve, []);
+  }
+
+  /** Nobody else leaves any room on the disk, or all of it again. */
+  setFull(isFull: boolean): void {
+    this.#pagesMax = isFull ? this.#pageCount() : undefined;
+    this.#limitPages();
+  }
+
+  #releaseReserve(): boolean {
+    if (!this.#hasReserve || this.#pagesMax === undefined) return false;
+    this.#hasReserve = false;
+    this.#pagesMax += RESERVE_PAGES;
+    this.#limitPages();
+    return true;
+  }
+
+  #limitPages(): void {
+    this.#db.pragma(`max_page_count = ${this.#pagesMax ?? 4_294_967_294}`);
+  }
+
+  #pageCount(): number {
+    // A pragma without a parameter gives one number.
+    return this.#db.pragma('page_count', { simple: true }) as number;
+  }
+
+  /** The database closes in order; what was in it is what the next process finds. */
+  closed(store: SqliteStore): void {
+    const image = this.#db.serialize();
+    store.close();
+    this.#db = openImage(image);
+    this.#limitPages();
+  }
+
+  /** At the end of a world; the memory is outside of the collector's sight. */
+  dispose(): void {
+    this.#db.close();
+  }
+
+  execute(store: SqliteStore, requests: readonly StoreRequest[]): StoreReply[] {
+    if (requests.every(({ kind }) => kind === 'sweep')) return store.execute(requests);
+    const fate = this.#options.fateOf(this.commitCount++);
+    if (fate.crash === 'before') throw new PowerCut();
+    if (fate.isFailing) throw new NorthError('CACHE_DISK_FULL', 'The disk of this world is full.');
+    const replies = store.execute(requests);
+    this.#note(requests, replies);
+    if (fate.crash === 'after') throw new PowerCut();
+    return replies;
+  }
+
+  #note(requests: readonly StoreRequest[], replies: readonly StoreReply[]): void {
+    const { stored, problems, places } = this.#options;
+    for (const [i, request] of requests.entries()) {
+      const reply = replies[i];
+      if (request.kind === 'append' && reply?.kind === 'appended') {
+        for (const { lane, from, to } of reply.ranges) {
+          const batch = request.batches.find((one) => one.lane === lane);
+          if (batch !== undefined) places.note(lane, from, batch.data);
+          if (from !== stored.nextOffsets[lane]) problems.push(`An append to ${lane} got the offset ${from}.`);
+          stored.nextOffsets[lane] = to;
+        }
+        this.draftCount += reply.quarantinedIds.length;
+        if (reply.droppedCount > 0) this.#noteDropped(reply);
+      } else if (request.kind === 'save' && reply?.kind === 'saved') {
+        const epoch = this.#options.saved(request.progress, request.identity !== undefined);
+        problems.push(...stored.commit(request, epoch));
+      }
+    }
+    this.#checkSize(requests);
+  }
+
+  /** Which messages gave way is found in the holes: offsets that are counted and have no message. */
+  #noteDropped(reply: AppendReply): void {
+    const { stored, problems } = this.#options;
+    let count = 0;
+    const holes = this.#db
+      .prepare<[number], { key: number; count: number }>('SELECT key, count FROM hole WHERE key >= ?')
+      .all(placeKey(2, stored.progress.lanes.telemetry.firstUnsettled));
+    for (const hole of holes) {
+      const { lane, offset } = placeOfKey(hole.key);
+      for (let i = 0; i < hole.count; i++) {
+        const key = keyOf(laneAt(lane), offset + i);
+        if (stored.quarantine.has(key) || stored.dropped.has(key)) continue;
+        stored.dropped.add(key);
+        count++;
+        const isSent = offset + i < stored.progress.lanes.telemetry.boundOffset;
+        if (isSent) problems.push(`${key} was dropped although it may have been sent.`);
+      }
+    }
+    this.droppedCount += count;
+    if (count !== reply.droppedCount) problems.push(`${count} were dropped and ${reply.droppedCount} counted.`);
+  }
+
+  /** Appends leave the reserve alone; saves may use it. */
+  #checkSize(requests: readonly StoreRequest[]): void {
+    const { maxSizeBytes } = this.#options.limits;
+    if (maxSizeBytes > SIZE_CHECKED_MAX_BYTES) return;
+    const free = this.#db.pragma('freelist_count', { simple: true }) as number;
+    const size = (this.#pageCount() - free) * PAGE_SIZE_BYTES;
+    const isAppending = requests.some(({ kind }) => kind === 'append');
+    const limit = isAppending ? maxSizeBytes - Math.floor(maxSizeBytes / 4) : maxSizeBytes;
+    // What a save needs in the same transaction comes out of the reserve.
+    const slack = requests.length > 1 ? maxSizeBytes - limit : PAGE_SIZE_BYTES;
+    if (size > limit + slack) {
+      this.#options.problems.push(`The cache takes ${size} bytes; ${maxSizeBytes} are allowed.`);
+    }
+  }
+
+  /** What the store would tell a new process, against what is known to be durable. */
+  audit(store: Store): string[] {
+    const { stored } = this.#options;
+    const problems: string[] = [];
+    const found = store.progress();
+    const differs = (name: string, one: unknown, other: unknown): void => {
+      const [oneText, otherText] = [JSON.stringify(one), JSON.stringify(other)];
+      if (oneText !== otherText) problems.push(`${name} of the store: ${oneText}, and ${otherText} was stored.`);
+    };
+    for (const lane of LANES) differs(`The progress of ${lane}`, found.lanes[lane], stored.progress.lanes[lane]);
+    differs('What is received', runs(found.received), runs(stored.progress.received));
+    differs('The identity', store.identity(), stored.identity);
+    const { nextOffsets, waitingCounts } = store.status();
+    differs('The offsets', nextOffsets, stored.nextOffsets);
+    for (const lane of LANES) differs(`What waits in ${lane}`, waitingCounts[lane], stored.waitingCount(lane));
+    return problems;
+  }
+}
+
+function runs(received: SessionProgress['received']): unknown {
+  return received.map(({ lane, from, to }) => [lane, from, to]);
+}
+
+/** Beyond this a cache is as good as unlimited in a world, and asking SQLite for its pages would only cost time. */
+const SIZE_CHECKED_MAX_BYTES = 64 * 1024 * 1024;
+
+/** One process's view of the disk. */
+export class SimulatedStore implements Store {
+  readonly #store: SqliteStore;
+  readonly #disk: SimulatedDisk;
+
+  constructor(store: SqliteStore, disk: SimulatedDisk) {
+    this.#store = store;
+    this.#disk = disk;
+  }
+
+  get cacheId(): string {
+    return this.#store.cacheId;
+  }
+
+  execute(requests: readonly StoreRequest[]): StoreReply[] {
+    return this.#disk.execute(this.#store, requests);
+  }
+
+  read(lane: Lane, fromOffset: number, sizeBytesMax: number): Batch[] {
+    return this.#store.read(lane, fromOffset, sizeBytesMax);
+  }
+
+  progress(): SessionProgress {
+    return this.#store.progress();
+  }
+
+  identity(): SessionIdentity | undefined {
+    return this.#store.identity();
+  }
+
+  position(source: string): string | undefined {
+    return this.#store.position(source);
+  }
+
+  list(query: ListQuery): ListPage {
+    return this.#store.list(query);
+  }
+
+  status(): StoreStatus {
+    return this.#store.status();
+  }
+
+  setLimits(limits: StoreLimits): void {
+    this.#store.setLimits(limits);
+  }
+
+  close(): void {
+    this.#disk.closed(this.#store);
+  }
+}
+
+/** Room that can be given up once while the disk is full. */
+class SimulatedReserve extends ReserveFile {
+  readonly #release: () => boolean;
+  readonly #fill: () => void;
+
+  constructor(release: () => boolean, fill: () => void) {
+    super('/nowhere/cache.reserve', 0);
+    this.#release = release;
+    this.#fill = fill;
+  }
+
+  override fill(): void {
+    this.#fill();
+  }
+
+  override release(): boolean {
+    return this.#release();
+  }
+}
+
+const templates = new Map<number, Buffer>();
+
+/** The image of a new cache whose lanes begin at this offset. */
+function templateOf(firstOffset: number): Buffer {
+  const known = templates.get(firstOffset);
+  if (known !== undefined) return known;
+  const db = new Database(':memory:');
+  db.pragma(`page_size = ${PAGE_SIZE_BYTES}`);
+  prepareFile(db);
+  db.prepare("UPDATE meta SET value = '0badcafe' WHERE key = 'cacheId'").run();
+  const { lanes } = new Tables(db);
+  for (const state of lanes.states) {
+    state.nextOffset = firstOffset;
+    state.firstUnsettled = firstOffset;
+    state.boundOffset = firstOffset;
+    lanes.write(state);
+  }
+  const image = db.serialize();
+  db.close();
+  templates.set(firstOffset, image);
+  return image;
+}
+
+function openImage(image: Buffer): Database.Database {
+  // The database takes the bytes over and writes into them.
+  const db = new Database(Buffer.from(image));
+  db.pragma('journal_mode = MEMORY');
+  return db;
+}

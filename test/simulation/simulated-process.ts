@@ -1,0 +1,249 @@
+/**
+ * One life of the product in a world: a connector as it is, with its cache and its session, between a simulated disk and a
+ * simulated network. When it ends, nothing of it acts any more, and what is durable on the disk stays.
+ */
+import type { Cache } from '../../src/cache/cache.js';
+import { CacheFront } from '../../src/cache/cache-front.js';
+import type { SaveRequest, SessionProgress } from '../../src/cache/store.js';
+import type { ConnectorConfig } from '../../src/config/connector.js';
+import type { ConnectorState } from '../../src/connector/connector.js';
+import { LiveConnector } from '../../src/connector/live-connector.js';
+import type { Clock } from '../../src/core/clock.js';
+import { LANES, type Lane } from '../../src/core/lane.js';
+import { SILENT_LOGGER } from '../../src/core/logger.js';
+import { type Key, keyOf } from './key.js';
+import type { BrokerSession, ModelBroker } from './model-broker.js';
+import type { ModelLink } from './model-link.js';
+import type { Random } from './random.js';
+import type { SimulatedDisk, SimulatedStore } from './simulated-disk.js';
+import { SimulatedThread } from './simulated-thread.js';
+import { type DialFate, SimulatedTransport } from './simulated-transport.js';
+import type { StoredProgress } from './stored-progress.js';
+import type { Timeline } from './timeline.js';
+import type { Watcher } from './watcher.js';
+
+export interface Surroundings {
+  timeline: Timeline;
+  random: Random;
+  disk: SimulatedDisk;
+  stored: StoredProgress;
+  broker: ModelBroker;
+  watcher: Watcher;
+  config: ConnectorConfig;
+  problems: string[];
+  /** What was asked for before the save became durable. */
+  saves: WeakMap<SessionProgress, AskedSave>;
+  /** Microtasks may be due: they are done before the next step. */
+  promised: () => void;
+  dialFate: () => DialFate;
+  openLink: () => ModelLink;
+  commitDelayMs: () => number;
+  /** The process ends in the middle of a transaction. */
+  powerCut: () => void;
+  trace: (kind: string, bytes: Uint8Array) => void;
+}
+
+export interface AskedSave {
+  epoch: number;
+  newSession: BrokerSession | undefined;
+}
+
+/** More than one call per lane and a save would be a queue that grows: a read for each lane may be left of a rewind. */
+const WAITING_MAX = 64;
+
+export class SimulatedProcess {
+  isAlive = true;
+  state: ConnectorState = 'stopped';
+  readonly connector: LiveConnector;
+  readonly thread: SimulatedThread;
+  /** What waited when it started, and what it has accepted since, per lane. */
+  readonly waitingAtStart: Record<Lane, number>;
+  readonly accepted: Record<Lane, number> = { command: 0, alert: 0, telemetry: 0 };
+  /** Most bytes that the session was lent and that were not settled yet. */
+  heldSizeMaxBytes = 0;
+  /** Connections that stood. */
+  onlineCount = 0;
+  readonly #surroundings: Surroundings;
+  readonly #startMs: number;
+  readonly #store: SimulatedStore;
+  #transport: SimulatedTransport | undefined;
+  #newSession: BrokerSession | undefined;
+
+  constructor(surroundings: Surroundings) {
+    this.#surroundings = surroundings;
+    const { timeline, random, disk, stored, watcher, config, problems, commitDelayMs, powerCut, promised } =
+      surroundings;
+    // The monotonic clock of a process begins with it.
+    this.#startMs = timeline.nowMs - random.between(0, 1000);
+    watcher.restarted();
+    this.waitingAtStart = {
+      command: stored.waitingCount('command'),
+      alert: stored.waitingCount('alert'),
+      telemetry: stored.waitingCount('telemetry'),
+    };
+    const store = disk.open();
+    this.#store = store;
+    problems.push(...disk.audit(store));
+    const clock: Clock = {
+      wallMs: () => timeline.wallMs,
+      monotonicMs: () => timeline.nowMs - this.#startMs,
+      // As a timer of Node.js does it: in whole milliseconds, and at least one.
+      schedule: (delayMs, callback) => this.#schedule(Math.max(1, Math.trunc(delayMs)), callback),
+    };
+    this.thread = new SimulatedThread({
+      store,
+      schedule: (delayMs, action) => void this.#schedule(delayMs, action),
+      readDelayMs: () => random.between(0, 3),
+      commitDelayMs,
+      replyDelayMs: () => random.between(0, 2),
+      powerCut,
+      answering: promised,
+      answered: () => surroundings.trace('answered', NOTHING),
+    });
+    const opening = { cacheId: store.cacheId, progress: store.progress(), identity: store.identity() };
+    const front = new CacheFront(opening, this.thread, clock);
+    this.thread.serve(front);
+    this.#watchSaves(front);
+    this.#watchReads(front);
+    this.connector = new LiveConnector({
+      config,
+      cache: front,
+      opened: store.status(),
+      clock,
+      logger: SILENT_LOGGER,
+      random: () => random.next(),
+      idempotencyRetentionMs: 24 * 3_600_000,
+      openTransport: (attempt, events) => {
+        this.#transport = new SimulatedTransport(
+          {
+            timeline,
+            connectTimeoutMs: config.settings.connectTimeout,
+            fate: surroundings.dialFate(),
+            open: () => this.#open(attempt.protocolVersion),
+            wrote: (bytes) => {
+              surroundings.trace('wrote', bytes);
+              watcher.wrote(bytes);
+            },
+            reached: (link, bytes) => this.#reached(link, bytes),
+            ended: () => {
+              watcher.disconnected();
+              promised();
+            },
+            arrivingSizeBytes: () => random.pick([0, 100, 1_000_000]),
+            isAlive: () => this.isAlive,
+          },
+          events,
+        );
+        return this.#transport;
+      },
+    });
+    this.connector.on('state', ({ state }) => {
+      this.state = state;
+      if (state === 'recovering') this.onlineCount++;
+    });
+    this.connector.start();
+  }
+
+  get link(): ModelLink | undefined {
+    return this.#transport?.link;
+  }
+
+  /** The process is gone from one moment to the next; of what it has written, so many bytes still arrive at most. */
+  end(arrivingSizeBytes: number): void {
+    this.isAlive = false;
+    this.link?.abort('client', arrivingSizeBytes);
+    if (this.thread.waitingMax > WAITING_MAX) {
+      this.#surroundings.problems.push(`${this.thread.waitingMax} calls were waiting for the cache at once.`);
+    }
+  }
+
+  /** What is stored, as the thread of the cache sees it. */
+  get store(): SimulatedStore {
+    return this.#store;
+  }
+
+  #schedule(delayMs: number, callback: () => void): () => void {
+    return this.#surroundings.timeline.after(delayMs, () => {
+      if (this.isAlive) callback();
+    });
+  }
+
+  #open(protocolVersion: 4 | 5): ModelLink | undefined {
+    const { broker, watcher } = this.#surroundings;
+    if (!broker.isUp) return undefined;
+    const link = this.#surroundings.openLink();
+    broker.accept(link);
+    watcher.connected(protocolVersion);
+    return link;
+  }
+
+  #reached(link: ModelLink, bytes: Uint8Array): void {
+    const { watcher, broker, trace } = this.#surroundings;
+    trace('reached', bytes);
+    const { epoch } = watcher;
+    watcher.reached(bytes);
+    if (watcher.epoch !== epoch) this.#newSession = broker.sessionOf(link);
+  }
+
+  /** Writes down which session of the broker a save belongs to, and what the session is told of it. */
+  #watchSaves(cache: Cache): void {
+    const { watcher, saves, problems } = this.#surroundings;
+    const save = cache.save.bind(cache);
+    let isSaving = false;
+    cache.save = (request, done) => {
+      if (isSaving) problems.push('Two saves are under way at once.');
+      isSaving = true;
+      const { epoch } = watcher;
+      saves.set(request.progress, {
+        epoch,
+        newSession: request.identity === undefined ? undefined : this.#newSession,
+      });
+      save(request, (error) => {
+        isSaving = false;
+        if (!this.isAlive) return;
+        if (error === undefined && epoch === watcher.epoch) watcher.confirmed(receivedKeys(request));
+        done(error);
+      });
+    };
+  }
+
+  /** What is lent to the session is bounded, however much waits. */
+  #watchReads(cache: Cache): void {
+    const { stored } = this.#surroundings;
+    const read = cache.read.bind(cache);
+    const lent: Record<Lane, Map<number, { end: number; sizeBytes: number }>> = {
+      command: new Map(),
+      alert: new Map(),
+      telemetry: new Map(),
+    };
+    cache.read = (lane, fromOffset, sizeBytesMax, done) => {
+      read(lane, fromOffset, sizeBytesMax, (error, batches) => {
+        let size = 0;
+        for (const { firstOffset, count, data } of batches) {
+          lent[lane].set(firstOffset, { end: firstOffset + count, sizeBytes: data.length });
+        }
+        for (const [firstOffset, { end, sizeBytes }] of lent[lane]) {
+          if (end <= stored.progress.lanes[lane].firstUnsettled) lent[lane].delete(firstOffset);
+          else size += sizeBytes;
+        }
+        this.heldSizeMaxBytes = Math.max(this.heldSizeMaxBytes, size);
+        done(error, batches);
+      });
+    };
+  }
+}
+
+const NOTHING = new Uint8Array(0);
+
+function receivedKeys(save: Omit<SaveRequest, 'kind'>): Set<Key> {
+  const keys = new Set<Key>();
+  for (const { lane, from, to } of save.progress.received) {
+    for (let offset = from; offset < to; offset++) keys.add(keyOf(lane, offset));
+  }
+  return keys;
+}
+
+/** The sum over all lanes. */
+export function total(counts: Readonly<Record<Lane, number>>): number {
+  return LANES.reduce((sum, lane) => sum + counts[lane], 0);
+}
