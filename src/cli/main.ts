@@ -53,6 +53,8 @@ function createProgram(): Command {
     .version(packageVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .helpCommand(false)
+    // -V behind a command is the command's own: the protocol version, as in mosquitto_pub.
+    .enablePositionalOptions()
     .addHelpText('after', '\nExit codes: 0 it worked, 1 it did not work, 2 the input is wrong.');
   inherit(program);
   for (const register of COMMANDS) register(program);

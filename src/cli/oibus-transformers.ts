@@ -84,15 +84,24 @@ const DELIMITERS: Readonly<Record<string, string>> = {
   PIPE: '|',
 };
 
+/** Only what stands in the table itself: a name may be that of something every object has. */
+function entryOf(table: Readonly<Record<string, string>>, name: string): string | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined;
+}
+
 function convertCsv(options: Fields, part: string, note: Note): Converted {
   const hasHeader = options.hasHeader !== false;
-  const column = (name: unknown) => (hasHeader ? String(name) : Number.parseInt(String(name), 10));
+  const column = (name: unknown) => {
+    // Anything else is no column and is left out with the transformer; an object may not even have a text.
+    const text = typeof name === 'string' || typeof name === 'number' ? String(name) : '';
+    return hasHeader ? text : Number.parseInt(text, 10);
+  };
   const delimiter = textAt(options, 'delimiter') ?? 'SEMI_COLON';
   if (delimiter === 'TAB') note(`${part}.options.delimiter`, 'OIBus takes TAB for a space; here it is a tab.');
   note(part, 'Cells are taken as they stand: 007 stays 007, and an empty cell is an empty text.');
   return {
     type: 'csv-to-mqtt',
-    delimiter: DELIMITERS[delimiter] ?? delimiter,
+    delimiter: entryOf(DELIMITERS, delimiter) ?? delimiter,
     hasHeader,
     topicColumn: column(options.topicColumn ?? 'topic'),
     ...convertPayload(options, column),
@@ -128,7 +137,7 @@ function convertDatetime(type: string, field: Fields): { datetime?: Converted } 
 
 function convertTimeFormat(settings: Fields, side: 'input' | 'output', iso: string): Converted {
   const type = textAt(settings, `${side}Type`) ?? 'iso-string';
-  if (type !== 'string') return { format: FORMATS[type] ?? iso };
+  if (type !== 'string') return { format: entryOf(FORMATS, type) ?? iso };
   const timezone = textAt(settings, `${side}Timezone`);
   const locale = textAt(settings, `${side}Locale`);
   return {
@@ -137,6 +146,9 @@ function convertTimeFormat(settings: Fields, side: 'input' | 'output', iso: stri
     ...(locale === undefined ? {} : { locale: locale.split('-')[0] === 'en' ? 'en' : locale }),
   };
 }
+
+/** What a URL cannot have in any form. */
+const HALF_CHARACTERS = /\p{Surrogate}/gu;
 
 /** In OIBus the source is a South, an item of one, or a name given to the API; here it is an input or that name. */
 function withSource(transformer: Converted, entry: Fields, part: string, note: Note): Converted {
@@ -147,7 +159,7 @@ function withSource(transformer: Converted, entry: Fields, part: string, note: N
   if (south === undefined) return { from: '*', ...transformer };
   note(
     `${part}.source`,
-    `It took data from the South "${south}"; there are no Souths here. Hand it in with source=${encodeURIComponent(south)}.`,
+    `It took data from the South "${south}"; there are no Souths here. Hand it in with source=${encodeURIComponent(south.replaceAll(HALF_CHARACTERS, '\ufffd'))}.`,
   );
   return { from: south, ...transformer };
 }

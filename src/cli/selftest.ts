@@ -56,7 +56,9 @@ async function selftest(options: SelftestCommandOptions): Promise<void> {
   if (connection !== undefined) checkConnector({ id: 'selftest', settings: { ...connection, qos: 2 } });
   const stopped = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.abort());
-  notes.writeLine(`Testing in ${printable(place.folder)}; a process is killed ${options.kills} times.`);
+  notes.writeLine(
+    `Testing in ${printable(place.folder)}; a process is killed ${options.kills === 1 ? 'once' : `${options.kills} times`}.`,
+  );
   const progress = new Progress('receipts');
   const report = await runSelftest({
     ...place,
@@ -153,7 +155,7 @@ function verdictText({ verdict, checks, elapsedSeconds }: SelftestReport): strin
   const time = `${elapsedSeconds} s`;
   if (verdict === 'PASS') return `This machine kept every promise (${time}).`;
   if (verdict === 'WARN') return `Every promise was kept; read what is said of: ${names.join(', ')} (${time}).`;
-  return `A promise is not kept here: ${names.join(', ')} (${time}).`;
+  return `Not every promise was kept, or could be shown to be: ${names.join(', ')} (${time}).`;
 }
 
 function killsOf(text: string): number {

@@ -173,7 +173,7 @@ export class Link {
       return;
     }
     const reason = this.session.state === 'handshaking' ? handshakeFailure(error) : error;
-    this.#wasClosedIdle = error?.code === 'BROKER_CLOSED' && this.session.inflight === 0;
+    this.#wasClosedIdle = error?.code === 'BROKER_CLOSED' && this.session.isIdle;
     this.session.disconnected(reason, this.#now(), this.#clock.wallMs());
   }
 
@@ -220,7 +220,8 @@ export class Link {
       this.#dial();
       return;
     }
-    const nextAtMs = this.#wasUp ? reconnect.lost(cause.code, nowMs) : reconnect.failed(cause.code, nowMs);
+    const isSearching = this.session.narrowedTo !== undefined;
+    const nextAtMs = this.#wasUp ? reconnect.lost(cause.code, nowMs, isSearching) : reconnect.failed(cause.code, nowMs);
     this.#setState({ name: 'waiting', broker: attempt.broker.display, error: cause, nextAtMs });
     this.#options.events.ended(cause, this.#wasUp, nextAtMs);
     this.#cancelDial = this.#clock.schedule(nextAtMs - nowMs, () => {

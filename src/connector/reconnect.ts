@@ -12,6 +12,8 @@ const TAKEOVER_PAUSE_LEAST_MS = 30_000;
 /** Each of our attempts throws the other client out: while that goes on, they become rarer up to this. */
 const TAKEOVER_PAUSE_MAX_MS = 300_000;
 
+const SEARCH_PERIOD_MS = 1000;
+
 export interface ReconnectOptions {
   brokers: readonly BrokerUrl[];
   protocolVersion: 'auto' | '5' | '3.1.1';
@@ -88,10 +90,16 @@ export class Reconnect {
     return this.#nextAttemptMs(code, nowMs);
   }
 
-  /** A connection that had been accepted was lost. Gives the time of the next dial. */
-  lost(code: ErrorCode | undefined, nowMs: number): number {
+  /**
+   * A connection that had been accepted was lost. Gives the time of the next dial.
+   *
+   * @param isSearching a message is looked for that makes the broker close: everything else waits for that, so that the
+   * next dial comes soon whatever the settings say.
+   */
+  lost(code: ErrorCode | undefined, nowMs: number, isSearching = false): number {
     this.#brokerIndex = 0;
-    return this.#nextAttemptMs(code, nowMs);
+    const nextAtMs = this.#nextAttemptMs(code, nowMs);
+    return isSearching && code !== 'CLIENT_ID_TAKEN' ? Math.min(nextAtMs, nowMs + SEARCH_PERIOD_MS) : nextAtMs;
   }
 
   #nextAttemptMs(code: ErrorCode | undefined, nowMs: number): number {

@@ -33,8 +33,8 @@ export class BrokenRequests {
     // What is broken belongs to the last request while that is not complete.
     const own = turn?.last.req.complete === false ? turn.last : undefined;
     const others = [...(turn?.pending ?? [])].filter((response) => response !== own);
-    if (own?.headersSent === true || others.some(({ headersSent }) => headersSent)) socket.destroy();
-    else if (others.length > 0) others.at(-1)!.once('close', () => socket.destroy());
+    if (own?.headersSent === true || others.some(({ headersSent }) => headersSent)) socket.destroySoon();
+    else if (others.length > 0) others.at(-1)!.once('close', () => socket.destroySoon());
     else refuse(socket, explain(code));
   }
 }

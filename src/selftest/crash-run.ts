@@ -22,7 +22,7 @@ const LAST_RECEIPT_TIMEOUT_MS = 10_000;
 /** A broker that takes nothing for so long takes nothing any more. */
 const STALL_TIMEOUT_MS = 60_000;
 /** After everything is acknowledged, the last message may still be on its way to the subscriber. */
-const ARRIVAL_TIMEOUT_MS = 15_000;
+const ARRIVAL_TIMEOUT_MS = 10_000;
 const LOOK_MS = 20;
 
 export interface CrashRunOptions {

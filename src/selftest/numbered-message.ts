@@ -9,7 +9,6 @@ const SIZES_BYTES = [24, 40, 40, 90, 90, 300, 1200, 9000] as const;
 
 /** The requests of a producer: single values, and batches. */
 const COUNTS = [1, 1, 2, 5, 12, 30] as const;
-export const REQUEST_COUNT_MAX = 30;
 
 /** How many messages the request has that begins with this number. */
 export function requestCount(lane: Lane, from: number): number {

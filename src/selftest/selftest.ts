@@ -178,10 +178,10 @@ class Selftest {
       checkDatabase(after.inspection),
       target.check(run),
       checkKills(run),
-      checkReceipts(result, run, promised),
+      checkReceipts(result, run, promised, after.waitingCount),
       checkRepeats(result, promised),
       checkOrder(result),
-      checkCache(after),
+      checkCache(after, run.isDrained),
     );
   }
 

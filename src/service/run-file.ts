@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { storeError } from '../cache/store-error.js';
 import { replaceFile } from '../config/atomic-file.js';
 import { Secret } from '../config/secret.js';
 import type { TokenConfig } from '../config/server.js';
@@ -33,9 +34,14 @@ export class RunFile {
     return { name: 'command-line', secret: new Secret(this.#token), role: 'administrator' };
   }
 
+  /** Throws CACHE_DISK_FULL or CACHE_FAILED: it is the first that a service writes when its caches are open. */
   write(url: string): void {
     const address: RunningAddress = { pid: process.pid, url, token: this.#token };
-    replaceFile(this.#file, `${JSON.stringify(address)}\n`, 0o600);
+    try {
+      replaceFile(this.#file, `${JSON.stringify(address)}\n`, 0o600);
+    } catch (error) {
+      throw storeError(error, this.#file);
+    }
   }
 
   remove(): void {

@@ -6,7 +6,7 @@
 
 import { NorthError } from '../core/error.js';
 import type { QuarantineReason } from '../core/progress.js';
-import { type AcknowledgementType, PUBACK, PUBCOMP } from '../wire/packet-reader.js';
+import { type AcknowledgementType, PUBACK, PUBCOMP, PUBREC } from '../wire/packet-reader.js';
 import { LatencyHistogram } from './latency.js';
 import type { Ledger } from './ledger.js';
 import {
@@ -33,7 +33,7 @@ export class Acknowledgements {
   /** All that came, over all connections: it tells whether anything passes at all. */
   count = 0;
   /** When the message was sent on this connection that was the last to be answered; undefined: none was. */
-  answeredMs: number | undefined;
+  answeredOrder: number | undefined;
   turnCount = 0;
   turnLatencySumMs = 0;
   readonly #ledger: Ledger;
@@ -50,7 +50,7 @@ export class Acknowledgements {
   /** A new connection: the broker's access rules may have changed. */
   begin(): void {
     this.#pausedTopics.clear();
-    this.answeredMs = undefined;
+    this.answeredOrder = undefined;
   }
 
   /** Somebody has mended the access rules: refused topics are tried again at once. */
@@ -75,6 +75,7 @@ export class Acknowledgements {
     const { slots } = this.#ledger;
     const state = slots.state[id];
     if (type === PUBCOMP) {
+      if (this.#ledger.tainted.delete(id)) return undefined;
       // 0x92 says that the broker has forgotten the identifier: the exchange was complete before.
       if (state === RELEASED && (reasonCode < 0x80 || reasonCode === PACKET_ID_NOT_FOUND)) this.#settle(id, nowMs);
       return undefined;
@@ -91,9 +92,9 @@ export class Acknowledgements {
       }
       return undefined;
     }
-    this.answeredMs = Math.max(this.answeredMs ?? 0, slots.timeMs[id]!);
+    this.answeredOrder = Math.max(this.answeredOrder ?? 0, slots.sentOrder[id]!);
     // "Packet identifier in use" in answer to a re-send says that the broker has the message already.
-    const isHeld = reasonCode === PACKET_ID_IN_USE && slots.isRepeated[id] === 1;
+    const isHeld = reasonCode === PACKET_ID_IN_USE && slots.isRepeated[id] === 1 && type === PUBREC;
     if (reasonCode >= 0x80 && !isHeld) {
       this.#refused(id, reasonCode, text, terms, nowMs);
       return undefined;
@@ -163,10 +164,10 @@ export class Acknowledgements {
       slots.refusals[id] = refusals;
       slots.passedCount[id] = this.count;
       if (slots.blames[id]! < REFUSALS_MAX) this.#ledger.defer(id, nowMs + retryPauseMs(refusals));
-      else this.#ledger.condemn(id, offset, { code: 'PUBLISH_RETRIES_EXHAUSTED', reason }, true);
+      else this.#ledger.condemn(id, offset, { code: 'PUBLISH_RETRIES_EXHAUSTED', reason }, true, false);
       return;
     }
-    this.#ledger.condemn(id, offset, { code: refusal.code, reason }, true);
+    this.#ledger.condemn(id, offset, { code: refusal.code, reason }, true, false);
     if (refusal.action === 'pauseTopic') this.#pauseTopic(id, reason, nowMs);
   }
 

@@ -12,10 +12,12 @@ import { Window } from './window.js';
 
 /**
  * A 3.1.1 broker cannot say how much it takes, and no answer says that it was too much: Mosquitto takes 20 messages at
- * QoS 2, acknowledges one more like the others, and drops it. The places up to 20 are for what a new process sends while
- * the broker still holds what the former one had in flight.
+ * QoS 2, acknowledges one more like the others, and drops it.
  */
-export const UNANNOUNCED_WINDOW_MAX = 16;
+const UNANNOUNCED_QUOTA = 20;
+
+/** Up to here a new process sends the first messages of each lane one at a time. */
+const SMALL_QUOTA_MAX = 100;
 
 export interface HandshakeOptions {
   cacheId: string;
@@ -57,6 +59,12 @@ export class Handshake {
 
   constructor(options: HandshakeOptions) {
     this.#options = options;
+  }
+
+  /** What the broker has of our client id is to be wiped out before the next session begins. */
+  startClean(): void {
+    this.#mustStartClean = true;
+    this.#wasWiped = false;
   }
 
   /**
@@ -121,7 +129,8 @@ export class Handshake {
   #termsOf(grant: ConnackGrant): ConnectionTerms {
     const protocolVersion = this.#protocolVersion;
     const limit = Math.min(grant.receiveMaximum, this.#options.inflightMax);
-    const isUnannounced = protocolVersion === 4;
+    const quota = protocolVersion === 4 ? UNANNOUNCED_QUOTA : grant.receiveMaximum;
+    const isSmall = quota <= SMALL_QUOTA_MAX;
     return {
       encoder: new PublishEncoder({
         protocolVersion,
@@ -133,10 +142,21 @@ export class Handshake {
       protocolVersion,
       window: new Window(limit),
       packetSizeMaxBytes: grant.maximumPacketSizeBytes,
-      qos2WindowMax: isUnannounced ? Math.min(UNANNOUNCED_WINDOW_MAX, limit) : limit,
-      heldMax: isUnannounced && grant.sessionPresent ? UNANNOUNCED_WINDOW_MAX : 0,
+      qos2WindowMax: Math.min(limit, qos2WindowOf(quota)),
+      heldMax: isSmall && grant.sessionPresent ? quota : 0,
+      unsureWindowMax: isSmall ? limit : Math.floor(quota / 4),
     };
   }
+}
+
+/**
+ * So many messages of QoS 2 are in flight at most. The other places of the broker's quota are for what a new process sends
+ * while the broker still holds what the former one had in flight: what is too much is refused, dropped, or ends the
+ * connection, and has lost its place in the order in any case.
+ */
+function qos2WindowOf(quota: number): number {
+  if (quota > SMALL_QUOTA_MAX) return Math.floor((quota * 3) / 4);
+  return quota >= 16 ? quota - 4 : quota;
 }
 
 function breach(text: string): HandshakeOutcome {

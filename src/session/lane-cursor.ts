@@ -11,7 +11,7 @@
 import { type Lane, type LaneIndex, laneIndex } from '../core/lane.js';
 import type { Batch } from '../core/progress.js';
 import { recordSizeAt } from '../core/record.js';
-import { ID_RANGES, SETTLED, type Slots } from './slots.js';
+import { ID_RANGES, SETTLED, type Slots, WAITING } from './slots.js';
 
 export class LaneCursor {
   readonly lane: Lane;
@@ -43,6 +43,8 @@ export class LaneCursor {
   /** The same for what follows the last loaded batch; it becomes the gap when that is used up. */
   #gapAfterTo = 0;
   #batches: Batch[] = [];
+  /** Reads under way whose answers are not wanted any more; they come before those that are. */
+  #lateAnswers = 0;
   #recordAt = 0;
   #recordOffset = 0;
   loadedSizeBytes = 0;
@@ -88,9 +90,16 @@ export class LaneCursor {
     this.unload();
   }
 
+  isAnswerLate(): boolean {
+    if (this.#lateAnswers === 0) return false;
+    this.#lateAnswers--;
+    return true;
+  }
+
   unload(): void {
     this.#batches = [];
     this.loadedSizeBytes = 0;
+    if (this.readFrom !== undefined) this.#lateAnswers++;
     this.readFrom = undefined;
     this.gapTo = 0;
     this.#gapAfterTo = 0;
@@ -123,6 +132,9 @@ export class LaneCursor {
   jumpGap(slots: Slots): void {
     if (this.head !== this.next || this.gapTo <= this.next) return;
     const count = Math.min(this.gapTo - this.next, this.idSize);
+    for (let i = 0, id = this.nextId; i < count; i++, id = this.idAfter(id)) {
+      if (slots.state[id] !== WAITING && slots.state[id] !== SETTLED) return;
+    }
     for (let i = 0, id = this.nextId; i < count; i++, id = this.idAfter(id)) slots.clear(id);
     this.setHead(this.gapTo);
     this.next = this.head;

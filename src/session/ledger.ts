@@ -12,6 +12,7 @@ import type { Lane } from '../core/lane.js';
 import type { MessageOffset, QoS } from '../core/message.js';
 import type { QuarantineReason, SessionIdentity, SessionProgress } from '../core/progress.js';
 import { LaneCursor } from './lane-cursor.js';
+import type { OldestSent } from './liveness.js';
 import { type Cursors, restoreProgress, snapshotProgress } from './progress.js';
 import {
   CONDEMNED,
@@ -65,7 +66,14 @@ export class Ledger {
   /** Identifiers that wait for their retry. */
   deferred: number[] = [];
 
+  /**
+   * Identifiers of messages that went to quarantine in the middle of an exchange, with the time of the last PUBREL for
+   * them: the broker may hold them, and would take another message with the same identifier for the former one.
+   */
+  readonly tainted = new Map<number, number>();
+
   readonly #save: (save: SessionSave) => void;
+  #sentCount = 0;
   #receivedCount = 0;
   #received: number[] = [];
   #condemned: (MessageOffset & QuarantineReason & { id: number })[] = [];
@@ -146,6 +154,8 @@ export class Ledger {
     this.#exactBounds = false;
     releasable.sort((a, b) => this.slots.receivedOrder[a]! - this.slots.receivedOrder[b]!);
     this.releasable = releasable;
+    if (!sessionKept) this.tainted.clear();
+    else for (const id of this.tainted.keys()) this.tainted.set(id, Number.NEGATIVE_INFINITY);
     if (!sessionKept) {
       this.#received = [];
       // A save that is still under way speaks of the former session.
@@ -164,6 +174,7 @@ export class Ledger {
     slots.state[id] = SENT;
     slots.qos[id] = qos;
     slots.timeMs[id] = nowMs;
+    slots.sentOrder[id] = ++this.#sentCount;
     slots.isEnded[id] = 0;
     slots.isRepeated[id] = isRepeated ? 1 : 0;
     this.inflight++;
@@ -243,9 +254,14 @@ export class Ledger {
     return nextMs;
   }
 
-  /** To quarantine with the reason, in the next commit; the message counts as settled from then on. */
-  condemn(id: number, offset: number, reason: QuarantineReason, wasInFlight: boolean): void {
+  /**
+   * To quarantine with the reason, in the next commit; the message counts as settled from then on.
+   *
+   * @param mayBeHeld its exchange was not ended by the broker, which may hold it.
+   */
+  condemn(id: number, offset: number, reason: QuarantineReason, wasInFlight: boolean, mayBeHeld: boolean): void {
     if (wasInFlight) this.inflight--;
+    if (mayBeHeld && !(wasInFlight && this.slots.qos[id] === 1)) this.tainted.set(id, Number.NEGATIVE_INFINITY);
     const cursor = this.cursorOf(id);
     this.slots.state[id] = CONDEMNED;
     // A message that was never sent may lie beyond the last that was; the snapshot must see it.
@@ -353,19 +369,27 @@ export class Ledger {
     return quarantined;
   }
 
-  /** When the oldest message in flight was sent, over all lanes; undefined when none is. */
-  oldestSentMs(): number | undefined {
+  /**
+   * The message in flight that has waited longest, over all lanes; undefined when none is.
+   *
+   * @param answeredOrder place in the order of sending of the last message that was answered on this connection.
+   */
+  oldestSent(answeredOrder: number | undefined): OldestSent | undefined {
     if (this.inflight === 0) return undefined;
-    let oldest: number | undefined;
+    let oldest: OldestSent | undefined;
+    const { slots } = this;
     for (const cursor of this.cursors) {
       // After a rewind, messages are in flight beyond `next`.
       const limit = Math.max(cursor.next, cursor.sentHigh);
       let id = cursor.headId;
       for (let offset = cursor.head; offset < limit; offset++, id = cursor.idAfter(id)) {
-        const state = this.slots.state[id]!;
+        const state = slots.state[id]!;
         if (state !== SENT && state !== RELEASED) continue;
-        const timeMs = this.slots.timeMs[id]!;
-        if (oldest === undefined || timeMs < oldest) oldest = timeMs;
+        const sentMs = slots.timeMs[id]!;
+        if (oldest === undefined || sentMs < oldest.sentMs) {
+          const isPassedOver = state === SENT && answeredOrder !== undefined && answeredOrder > slots.sentOrder[id]!;
+          oldest = { sentMs, isPassedOver };
+        }
         break;
       }
     }

@@ -2,23 +2,46 @@
  * Whether a connection still lives: pings when it is silent, and finds what is overdue.
  *
  * Three things may fail to come: the answer to a ping, an acknowledgement, and room in the socket. A broker that answers
- * pings and acknowledges nothing is as dead for us as one that is silent, so that acknowledgements have their own time.
+ * pings and acknowledges nothing is as dead for us as one that is silent, so that acknowledgements have their own time. It
+ * runs anew with every acknowledgement, because on a slow line many messages share the way; a message that others have
+ * overtaken is waited for no longer. A broker that takes longer for everything gets twice the time with each connection
+ * that brought nothing, so that a line which is slower than the setting gets on, too.
  */
 import { NorthError } from '../core/error.js';
 
 /** A ping goes out after this part of the keep-alive, so that it arrives before the broker gives us up. */
 const PING_AFTER = 0.75;
 const PING_TIMEOUT_LEAST_MS = 1000;
+/** Acknowledgements that come keep a message waiting for so many times the time-out at most. */
+const PATIENCE = 4;
+/** The time-out grows up to this, unless the setting is longer. */
+const ACK_TIMEOUT_MAX_MS = 10 * 60_000;
+
+/** The message that has waited longest for its acknowledgement. */
+export interface OldestSent {
+  sentMs: number;
+  /** One that was sent later has been answered. */
+  isPassedOver: boolean;
+}
 
 export class Liveness {
-  readonly #ackTimeoutMs: number;
+  readonly #ackTimeoutSettingMs: number;
+  #ackTimeoutMs: number;
+  /** When something was acknowledged last on this connection. */
+  #acknowledgedMs = Number.NEGATIVE_INFINITY;
   #keepaliveMs = 0;
   #heardMs = 0;
   #pingSentMs: number | undefined;
   #blockedSinceMs: number | undefined;
 
   constructor(ackTimeoutMs: number) {
+    this.#ackTimeoutSettingMs = ackTimeoutMs;
     this.#ackTimeoutMs = ackTimeoutMs;
+  }
+
+  /** What is waited for an acknowledgement now. */
+  get ackTimeoutMs(): number {
+    return this.#ackTimeoutMs;
   }
 
   /** A new connection; without pings until `setKeepalive`. */
@@ -27,11 +50,29 @@ export class Liveness {
     this.#heardMs = nowMs;
     this.#pingSentMs = undefined;
     this.#blockedSinceMs = undefined;
+    this.#acknowledgedMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** Acknowledgements have come which took so long on average. */
+  acknowledged(tookMs: number, nowMs: number): void {
+    this.#acknowledgedMs = nowMs;
+    if (tookMs < this.#ackTimeoutSettingMs) this.#ackTimeoutMs = this.#ackTimeoutSettingMs;
+  }
+
+  /** The connection was given up because an acknowledgement was overdue. */
+  gaveUp(): void {
+    if (this.#acknowledgedMs !== Number.NEGATIVE_INFINITY) return;
+    const mostMs = Math.max(ACK_TIMEOUT_MAX_MS, this.#ackTimeoutSettingMs);
+    this.#ackTimeoutMs = Math.min(mostMs, this.#ackTimeoutMs * 2);
   }
 
   /** 0 switches pings off [MQTT 5.0 §3.1.2.10]. */
   setKeepalive(keepaliveMs: number): void {
     this.#keepaliveMs = keepaliveMs;
+  }
+
+  get heardMs(): number {
+    return this.#heardMs;
   }
 
   heard(nowMs: number): void {
@@ -58,9 +99,9 @@ export class Liveness {
   }
 
   /** Why the connection has to be ended, or undefined. */
-  overdue(nowMs: number, oldestSentMs: number | undefined): NorthError | undefined {
-    if (oldestSentMs !== undefined && nowMs >= oldestSentMs + this.#ackTimeoutMs) {
-      const seconds = Math.round((nowMs - oldestSentMs) / 1000);
+  overdue(nowMs: number, oldest: OldestSent | undefined): NorthError | undefined {
+    if (oldest !== undefined && nowMs >= this.#ackDueMs(oldest)) {
+      const seconds = Math.round((nowMs - oldest.sentMs) / 1000);
       return new NorthError('ACK_OVERDUE', `The broker has not acknowledged a message for ${seconds} s.`);
     }
     if (this.#blockedSinceMs !== undefined && nowMs >= this.#blockedSinceMs + this.#ackTimeoutMs) {
@@ -76,13 +117,21 @@ export class Liveness {
    * When `overdue` or `isPingDue` has to be asked again. They compare with the same sums: a difference would be rounded
    * another way, and asking again at that time would find nothing due.
    */
-  nextMs(writtenAtMs: number, oldestSentMs: number | undefined): number {
+  nextMs(writtenAtMs: number, oldest: OldestSent | undefined): number {
     let next = Number.POSITIVE_INFINITY;
-    if (oldestSentMs !== undefined) next = oldestSentMs + this.#ackTimeoutMs;
+    if (oldest !== undefined) next = this.#ackDueMs(oldest);
     if (this.#blockedSinceMs !== undefined) next = Math.min(next, this.#blockedSinceMs + this.#ackTimeoutMs);
     if (this.#pingSentMs !== undefined) next = Math.min(next, this.#pingSentMs + this.#pingTimeoutMs());
-    else if (this.#keepaliveMs > 0) next = Math.min(next, this.#pingDueMs(writtenAtMs));
+    // No ping can be written while the socket is full; that it stays so is noticed by itself.
+    else if (this.#keepaliveMs > 0 && this.#blockedSinceMs === undefined) {
+      next = Math.min(next, this.#pingDueMs(writtenAtMs));
+    }
     return next;
+  }
+
+  #ackDueMs({ sentMs, isPassedOver }: OldestSent): number {
+    if (isPassedOver || this.#acknowledgedMs <= sentMs) return sentMs + this.#ackTimeoutMs;
+    return Math.min(this.#acknowledgedMs + this.#ackTimeoutMs, sentMs + PATIENCE * this.#ackTimeoutMs);
   }
 
   #pingDueMs(writtenAtMs: number): number {

@@ -96,6 +96,9 @@ export function restoreProgress(
     cursor.sentHigh = Math.max(cursor.sentHigh, run.to);
   }
   // Whatever was sent may have been sent in the session that the broker still has.
-  for (const cursor of cursors) cursor.sessionHigh = cursor.sentHigh;
+  for (const cursor of cursors) {
+    cursor.sessionHigh = cursor.sentHigh;
+    cursor.sentAtSave = cursor.sentHigh;
+  }
   return order;
 }

@@ -5,9 +5,10 @@
  * holds of the former one; they count against the broker's quota before they have come again, and what is sent beside
  * them may be too much. What is known is that they are among the first of their lanes.
  *
- * - A 3.1.1 broker may drop what is too much and acknowledge it (Mosquitto). So the first QoS 2 messages of each lane go
- *   one at a time, and the window leaves a few places for them.
- * - An MQTT 5 broker ends the connection [MQTT-3.3.4-7]. Then all go one at a time. When even the first one is too much,
+ * - Where the quota is small, the first QoS 2 messages of each lane go one at a time, and the window leaves a few places for
+ *   them. Mosquitto refuses what is too much with 0x97 under MQTT 5, so that it loses its place in the order, and under
+ *   3.1.1 acknowledges and drops it. Where the quota is large, the window is the quota's rest.
+ * - Other MQTT 5 brokers end the connection [MQTT-3.3.4-7]. Then all go one at a time. When even the first one is too much,
  *   the broker is full, and takes nothing but what it holds: the next connections begin with one candidate each, until
  *   one is found that makes room.
  */
@@ -16,8 +17,9 @@ import type { QoS } from '../core/message.js';
 import type { LaneCursor } from './lane-cursor.js';
 import type { Ledger } from './ledger.js';
 
-/** Within the places that the window of such a broker leaves, see `UNANNOUNCED_WINDOW_MAX`. */
+/** Within the places that the window leaves. */
 const CAUTION_WIDTH_MAX = 4;
+const FRUITLESS_MAX = 3;
 
 export interface Candidate {
   cursor: LaneCursor;
@@ -35,9 +37,12 @@ export class Resend {
   candidate: Candidate | undefined;
   readonly #ledger: Ledger;
   /** True in a new process until all that is settled which a former one may have sent. */
-  #isUnsure = true;
+  isUnsure = true;
   /** Which candidate is next, from 1; 0: none has been needed. */
   #turn = 0;
+  #windowMax = 0;
+  /** Connections in a row on which nothing was answered although as many as possible went out. */
+  #fruitlessCount = 0;
   /** Lanes in a row without a candidate. */
   #missingCount = 0;
   /** Per lane, messages of QoS 2 that still go one at a time. */
@@ -50,10 +55,14 @@ export class Resend {
     this.#ledger = ledger;
   }
 
-  /** A new connection; for `heldMax` see `ConnectionTerms`. */
-  begin(heldMax: number): void {
+  /** A new connection on which so many may be in flight; for `heldMax` see `ConnectionTerms`. */
+  begin(heldMax: number, windowMax: number): void {
     this.isUnderWay = true;
-    this.#cautionCounts.fill(this.#isUnsure ? heldMax : 0);
+    if (heldMax === 0) this.#fruitlessCount = 0;
+    // With more room than at the last overrun the broker is perhaps not full any more.
+    if (windowMax > this.#windowMax) this.#turn = 0;
+    this.#windowMax = windowMax;
+    this.#cautionCounts.fill(this.isUnsure ? heldMax : 0);
     this.#isCautiousInFlight = false;
     this.#missingCount = 0;
     this.candidate = this.isAlone && this.#turn > 0 ? this.#candidateOf(this.#turn - 1) : undefined;
@@ -72,9 +81,9 @@ export class Resend {
    * @param isOverrun the broker has said that it was [MQTT 5.0 §3.14.2.1, 0x93].
    */
   ended(isByBroker: boolean, isOverrun: boolean): void {
-    if (isOverrun && this.isAlone) this.#turn++;
+    if (isOverrun && this.isAlone && this.isUnsure) this.#turn++;
     this.#cautionWidth = 1;
-    this.isAlone = this.#isUnsure && (isByBroker || isOverrun);
+    this.isAlone = isOverrun || (this.isUnsure && isByBroker);
   }
 
   /**
@@ -82,8 +91,23 @@ export class Resend {
    * others that are: a few are let go beside it.
    */
   unanswered(): void {
+    const isCautious = this.#cautionCounts.some((count) => count > 0);
+    this.#fruitlessCount = isCautious && this.#cautionWidth === CAUTION_WIDTH_MAX ? this.#fruitlessCount + 1 : 0;
     this.#cautionWidth = Math.min(CAUTION_WIDTH_MAX, this.#cautionWidth + 1);
     this.isAlone = false;
+  }
+
+  /** Something was answered. */
+  answered(): void {
+    this.#fruitlessCount = 0;
+  }
+
+  /**
+   * True when care leads nowhere: all that may go out at once is never answered. Then only a new session helps, in which
+   * nothing is held, at the price that what is in doubt may arrive twice.
+   */
+  get needsNewSession(): boolean {
+    return this.#fruitlessCount >= FRUITLESS_MAX;
   }
 
   /** The lane has none so deep; when none of them has, the search begins anew with the next connection. */
@@ -135,6 +159,6 @@ export class Resend {
 
   /** Called when nothing is to be sent again: what was sent by a former process may be settled by now. */
   review(): void {
-    if (this.#isUnsure) this.#isUnsure = this.#ledger.cursors.some(({ head, resendHigh }) => head < resendHigh);
+    if (this.isUnsure) this.isUnsure = this.#ledger.cursors.some(({ head, resendHigh }) => head < resendHigh);
   }
 }

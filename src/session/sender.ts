@@ -15,11 +15,13 @@ import type { Ledger } from './ledger.js';
 import { Output } from './output.js';
 import type { RateLimit } from './rate-limit.js';
 import { type Candidate, Resend } from './resend.js';
-import { RELEASABLE, WAITING } from './slots.js';
+import { CONDEMNED, RELEASABLE, WAITING } from './slots.js';
 import type { Window } from './window.js';
 
 /** One turn writes at most so much, so that acknowledgements and other connectors get their share of the thread. */
 const TURN_SIZE_MAX_BYTES = 1024 * 1024;
+/** For the PUBREL of a message that is in quarantine. */
+const PUBREL_TIMEOUT_MS = 30_000;
 const READ_AHEAD_BYTES = 4 * 1024 * 1024;
 
 export interface SenderPort {
@@ -36,11 +38,10 @@ export interface ConnectionTerms {
   packetSizeMaxBytes: number | undefined;
   /** So many messages the broker takes at QoS 2. */
   qos2WindowMax: number;
-  /**
-   * So many messages of QoS 2 the broker may hold of a former process, where it drops without a word what exceeds its
-   * quota; 0: it holds none, or says so.
-   */
+  /** So many messages of QoS 2 the broker may hold of a former process; 0: none, or too few to matter. */
   heldMax: number;
+  /** The window while it is not known what the broker holds of a former process. */
+  unsureWindowMax: number;
 }
 
 export interface SenderCounts {
@@ -64,6 +65,8 @@ export class Sender {
   mayRefill = false;
   /** Messages that the last turn dropped because they had expired. */
   expiredCount = 0;
+  /** When a message went out at QoS 0, which nobody acknowledges. */
+  lastUnacknowledgedMs = Number.NEGATIVE_INFINITY;
   /** True when the turn ended because it had written enough. */
   isTurnFull = false;
   readonly output: Output;
@@ -98,8 +101,8 @@ export class Sender {
   }
 
   /** A new connection: nothing of the former one holds. */
-  begin(nowMs: number, heldMax: number): void {
-    this.resend.begin(heldMax);
+  begin(terms: ConnectionTerms, nowMs: number): void {
+    this.resend.begin(terms.heldMax, terms.window.limit);
     this.isTurnFull = false;
     this.resumeAtMs = undefined;
     this.output.writtenAtMs = nowMs;
@@ -187,6 +190,8 @@ export class Sender {
 
   /** Answers a PUBREC that belongs to nothing, so that the broker forgets its identifier. */
   releaseUnknown(packetId: number, reasonCode: number, nowMs: number): void {
+    // A broker that reads nothing gets no answers piled up; the connection ends when that lasts.
+    if (!this.output.isWritable) return;
     const bytes = Buffer.allocUnsafe(5);
     this.output.write(bytes.subarray(0, writePubrel(bytes, 0, packetId, reasonCode)), nowMs);
   }
@@ -202,12 +207,20 @@ export class Sender {
       this.#ledger.released(id, nowMs);
     }
     if (done > 0) this.#ledger.releasable = done === due.length ? [] : due.slice(done);
+    for (const [id, releasedMs] of this.#ledger.tainted) {
+      if (releasedMs !== Number.NEGATIVE_INFINITY || !this.output.isWritable) continue;
+      // Until it is stored that the message is in quarantine, the next process would send it again.
+      if (this.#ledger.slots.state[id] === CONDEMNED) continue;
+      this.output.reserve(5, nowMs);
+      this.output.size = writePubrel(this.output.buffer, this.output.size, id, 0);
+      this.#ledger.tainted.set(id, nowMs);
+    }
   }
 
   /** Gives false when lower lanes must not go on: the socket or the turn is full, or the rate is used up. */
   #publishLane(cursor: LaneCursor, end: number, terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
     const ledger = this.#ledger;
-    const window = this.resend.isAlone ? 1 : this.windowOf(terms);
+    const window = this.resend.isAlone ? 1 : this.#windowNow(terms);
     const isCautious = this.resend.isCautiousIn(cursor);
     // A few places stay free for higher lanes, so that an alert never waits for telemetry to be acknowledged. What is sent
     // again was in flight together before and finds room together again.
@@ -235,6 +248,7 @@ export class Sender {
         ledger.settleUnsent(id, nowMs);
         continue;
       }
+      if (ledger.tainted.size > 0 && this.#isTainted(cursor.nextId, nowMs)) return true;
       const batch = cursor.batch;
       this.#readAhead(cursor);
       if (batch === undefined) return true;
@@ -262,6 +276,24 @@ export class Sender {
       }
       this.#publish(cursor, batch.data, batch.acceptedAtMs, terms, nowMs, wallMs);
     }
+  }
+
+  /** A broker that does not answer the PUBREL for so long has no such exchange. */
+  #isTainted(id: number, nowMs: number): boolean {
+    const releasedMs = this.#ledger.tainted.get(id);
+    if (releasedMs === undefined) return false;
+    const dueMs = releasedMs + PUBREL_TIMEOUT_MS;
+    if (releasedMs === Number.NEGATIVE_INFINITY || nowMs < dueMs) {
+      if (releasedMs !== Number.NEGATIVE_INFINITY) this.resumeAtMs = dueMs;
+      return true;
+    }
+    this.#ledger.tainted.delete(id);
+    return false;
+  }
+
+  #windowNow(terms: ConnectionTerms): number {
+    const window = this.windowOf(terms);
+    return this.resend.isUnsure && this.resend.isUnderWay ? Math.min(window, terms.unsureWindowMax) : window;
   }
 
   #refills(terms: ConnectionTerms): boolean {
@@ -352,6 +384,7 @@ export class Sender {
     if (qos === 0) {
       cursor.skip();
       counts.published++;
+      this.lastUnacknowledgedMs = nowMs;
       ledger.settleUnsent(id, nowMs);
       return;
     }

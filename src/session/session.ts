@@ -9,7 +9,7 @@
  * What survives a crash at any instruction is what the ledger has stored; see `ledger.ts` for what that is, `slots.ts`
  * for the life of a message and DESIGN's rules on the wire for the order of things after a reconnect.
  */
-import type { IConnackPacket, Packet } from 'mqtt-packet';
+import mqttPacket, { type IConnackPacket, type Packet } from 'mqtt-packet';
 import { NorthError } from '../core/error.js';
 import { type ErrorCode, isErrorCode } from '../core/error-codes.js';
 import { type Lane, laneIndex } from '../core/lane.js';
@@ -22,7 +22,7 @@ import { Handshake, type HandshakeOptions } from './handshake.js';
 import type { LaneCursor } from './lane-cursor.js';
 import type { LatencyHistogram } from './latency.js';
 import { Ledger, type StoredSession } from './ledger.js';
-import { Liveness } from './liveness.js';
+import { Liveness, type OldestSent } from './liveness.js';
 import type { SessionPort } from './port.js';
 import { RateLimit } from './rate-limit.js';
 import { type ConnectionTerms, Sender, type SenderCounts } from './sender.js';
@@ -61,6 +61,13 @@ export class Session {
   #wallMs = 0;
   /** The broker has said that we sent more than its Receive Maximum. */
   #isOverrun = false;
+  /** The broker has ended the connection with a reason that is about none of the messages. */
+  #isExplained = false;
+  #grantedMs = 0;
+  /** Connections that died under more than an ordinary number of messages. */
+  #deathsUnderMany = 0;
+  /** What a broker that announces nothing was seen to bear; and when that was. */
+  #learned = { windowMax: Number.POSITIVE_INFINITY, atMs: 0 };
 
   constructor(options: SessionOptions, stored: StoredSession, port: SessionPort) {
     this.#options = options;
@@ -95,6 +102,11 @@ export class Session {
     return this.#ledger.inflight;
   }
 
+  /** Nothing that was sent can be why the broker closes: all is acknowledged, or it has answered since. */
+  get isIdle(): boolean {
+    return this.#ledger.inflight === 0 && this.#liveness.heardMs > this.#sender.lastUnacknowledgedMs;
+  }
+
   get window(): number {
     return this.#terms === undefined ? 0 : this.#sender.windowOf(this.#terms);
   }
@@ -124,6 +136,7 @@ export class Session {
     this.#protocolVersion = protocolVersion;
     this.#error = undefined;
     this.#isOverrun = false;
+    this.#isExplained = false;
     this.#terms = undefined;
     this.#liveness.begin(nowMs);
     this.#sender.output.isWritable = true;
@@ -151,7 +164,10 @@ export class Session {
     if (turnCount > 0) {
       this.lastAcknowledgedAtMs = wallMs;
       this.#terms?.window.acknowledged(turnCount, turnLatencySumMs, nowMs);
-      this.#suspicion.review();
+      this.#liveness.acknowledged(turnLatencySumMs / turnCount, nowMs);
+      this.#suspicion.passed();
+      this.#sender.resend.answered();
+      this.#review();
     }
     // Only when the window held messages back: one more goes out in place of those that are complete.
     this.#sender.mayRefill = this.#ledger.inflight < inflightBefore;
@@ -192,6 +208,7 @@ export class Session {
   /** Batches that were asked for by `port.read`. */
   supply(lane: Lane, fromOffset: number, batches: readonly Batch[], nowMs: number, wallMs: number): void {
     const cursor = this.#ledger.cursors[laneIndex(lane)];
+    if (cursor.isAnswerLate()) return;
     if (cursor.readFrom !== fromOffset) return;
     cursor.readFrom = undefined;
     this.#setTime(nowMs, wallMs);
@@ -203,6 +220,7 @@ export class Session {
   /** A read failed; it is asked for again with the next `tick`. */
   readFailed(lane: Lane, fromOffset: number): void {
     const cursor = this.#ledger.cursors[laneIndex(lane)];
+    if (cursor.isAnswerLate()) return;
     if (cursor.readFrom === fromOffset) cursor.readFrom = undefined;
   }
 
@@ -222,7 +240,7 @@ export class Session {
       const code: ErrorCode = isErrorCode(entry.code) ? entry.code : 'PUBLISH_REFUSED';
       this.#port.report({ kind: 'quarantined', lane: entry.lane, offset: entry.offset, code, reason: entry.reason });
     }
-    this.#suspicion.review();
+    this.#review();
     this.#proceed();
   }
 
@@ -281,7 +299,7 @@ export class Session {
       this.#wake();
       return;
     }
-    const overdue = this.#liveness.overdue(this.#nowMs, this.#ledger.oldestSentMs());
+    const overdue = this.#liveness.overdue(this.#nowMs, this.#oldestSent());
     if (overdue !== undefined) {
       // Nothing is ever sent again on the same connection [MQTT-4.4.0-1].
       this.#fail(overdue);
@@ -293,7 +311,7 @@ export class Session {
     this.#sender.narrowedTo = this.#suspicion.narrowedTo;
     if (this.#ledger.isIdentityDue) this.#ledger.saveDue(this.#nowMs);
     else {
-      const mayPublish = this.#state !== 'draining';
+      const mayPublish = this.#state !== 'draining' && this.#nowMs >= this.#quietUntilMs();
       this.#sender.pump(this.#terms, this.#nowMs, this.#wallMs, mayPublish);
       if (this.#sender.expiredCount > 0) this.#port.report({ kind: 'expired', count: this.#sender.expiredCount });
       this.#ledger.saveDue(this.#nowMs);
@@ -308,6 +326,41 @@ export class Session {
     this.#liveness.setWritable(this.#sender.output.isWritable, this.#nowMs);
     if (this.#state === 'draining' && this.#ledger.inflight === 0) this.#sayGoodbye();
     this.#wake(deferredDueMs);
+  }
+
+  /** Before a suspect is sent, the connection shows that it lives without it. */
+  #quietUntilMs(): number {
+    return this.#suspicion.wantsQuiet ? this.#grantedMs + QUIET_MS : 0;
+  }
+
+  #review(): void {
+    const tooMany = this.#suspicion.review();
+    if (tooMany === undefined || this.#protocolVersion === 5) return;
+    // No message was to blame: there were too many of them at once, and a 3.1.1 broker cannot say so.
+    this.#learn(Math.max(LEARNED_WINDOW_LEAST, Math.floor(tooMany / 2)));
+  }
+
+  /** A 3.1.1 broker that closes again and again under many messages may take fewer: nothing but our growth was different. */
+  #learnOfMany(): void {
+    const { inflight } = this.#ledger;
+    if (this.#protocolVersion === 5 || inflight <= ORDINARY_INFLIGHT) return;
+    if (++this.#deathsUnderMany < 2) return;
+    this.#deathsUnderMany = 0;
+    this.#learn(Math.max(ORDINARY_INFLIGHT, Math.floor(inflight * 0.75)));
+  }
+
+  #learn(windowMax: number): void {
+    this.#learned = { windowMax: Math.min(windowMax, this.#bearableMax(this.#nowMs)), atMs: this.#nowMs };
+    this.#terms?.window.limitTo(this.#learned.windowMax);
+  }
+
+  /** It may have been the line: what was learned is doubted more with every hour. */
+  #bearableMax(nowMs: number): number {
+    return this.#learned.windowMax * 2 ** Math.floor((nowMs - this.#learned.atMs) / LEARNED_FOR_MS);
+  }
+
+  #oldestSent(): OldestSent | undefined {
+    return this.#ledger.oldestSent(this.#acknowledgements.answeredOrder);
   }
 
   #isRecovered(): boolean {
@@ -326,8 +379,9 @@ export class Session {
     consider(this.#ledger.lazySaveDueMs);
     if (this.#terms !== undefined && this.#state !== 'closing') {
       consider(this.#sender.resumeAtMs);
+      if (this.#nowMs < this.#quietUntilMs()) consider(this.#quietUntilMs());
       if (this.#sender.isTurnFull) consider(this.#nowMs);
-      consider(this.#liveness.nextMs(this.#sender.output.writtenAtMs, this.#ledger.oldestSentMs()));
+      consider(this.#liveness.nextMs(this.#sender.output.writtenAtMs, this.#oldestSent()));
     }
     this.#port.wakeAt(next === Number.POSITIVE_INFINITY ? undefined : next);
   }
@@ -345,8 +399,22 @@ export class Session {
     if (packet.cmd === 'pingresp') this.#liveness.pingAnswered();
     else if (packet.cmd === 'disconnect') {
       this.#isOverrun = packet.reasonCode === RECEIVE_MAXIMUM_EXCEEDED;
+      this.#isExplained = EXPLAINED.has(packet.reasonCode ?? 0);
       this.#fail(disconnectError(packet.reasonCode ?? 0, packet.properties?.reasonString));
-    }
+    } else if (packet.cmd === 'auth') {
+      this.#fail(new NorthError('BROKER_PROTOCOL', 'The broker sent AUTH, for which we did not ask.'));
+    } else this.#refuseDelivery(packet);
+  }
+
+  /**
+   * Some brokers subscribe their clients to topics by themselves. We have no use for what comes, but the broker waits for
+   * an answer [MQTT-4.3.2-4, MQTT-4.3.3-8], and while its socket is full it is not given one.
+   */
+  #refuseDelivery(packet: Packet): void {
+    const answer = answerOf(packet);
+    if (answer === undefined || !this.#sender.output.isWritable) return;
+    const bytes = mqttPacket.generate(answer, { protocolVersion: this.#protocolVersion });
+    this.#sender.output.write(bytes, this.#nowMs);
   }
 
   #connack(packet: IConnackPacket): void {
@@ -368,7 +436,9 @@ export class Session {
     this.#liveness.setKeepalive((grant.serverKeepaliveSeconds ?? this.#options.keepaliveSeconds) * 1000);
     this.#terms = terms;
     this.#acknowledgements.begin();
-    this.#sender.begin(this.#nowMs, terms.heldMax);
+    if (this.#protocolVersion === 4) terms.window.limitTo(this.#bearableMax(this.#nowMs));
+    this.#grantedMs = this.#nowMs;
+    this.#sender.begin(terms, this.#nowMs);
     this.#ledger.resume(grant.sessionPresent);
     // Nothing may be published in a new session before it is on disk that the old one is gone: after a crash its PUBRECs
     // would otherwise be taken for those of the new one.
@@ -393,20 +463,24 @@ export class Session {
   }
 
   #condemnUnsent(id: number, cursor: LaneCursor, reason: QuarantineReason): void {
-    this.#ledger.condemn(id, cursor.next - 1, reason, false);
+    this.#ledger.condemn(id, cursor.next - 1, reason, false, this.#ledger.mayBeHeld(id));
   }
 
   #learnFromDeath(reason: NorthError): void {
     const { code } = reason;
     if (code === 'CLIENT_ID_TAKEN' || code === 'KEEPALIVE_TIMEOUT') return;
     const { resend } = this.#sender;
-    if (code === 'ACK_OVERDUE') resend.unanswered();
-    else resend.ended(code === 'BROKER_CLOSED' || code === 'CONNECTION_LOST', this.#isOverrun);
+    if (code === 'ACK_OVERDUE') {
+      this.#liveness.gaveUp();
+      resend.unanswered();
+      if (resend.needsNewSession) this.#handshake.startClean();
+    } else resend.ended(code === 'BROKER_CLOSED' || code === 'CONNECTION_LOST', this.#isOverrun);
     // How many were in flight was at fault, and none of them.
-    if (this.#isOverrun) return;
+    if (this.#isOverrun || this.#isExplained) return;
+    if (code === 'BROKER_CLOSED' || code === 'CONNECTION_LOST') this.#learnOfMany();
     const before = this.#suspicion.narrowedTo;
     if (code === 'ACK_OVERDUE') {
-      this.#suspicion.answerMissing(this.#nowMs - this.#options.ackTimeoutMs, this.#acknowledgements.answeredMs);
+      this.#suspicion.answerMissing(this.#nowMs - this.#options.ackTimeoutMs, this.#acknowledgements.answeredOrder);
     } else this.#suspicion.connectionDied(reason?.message ?? 'the broker closed the connection.');
     const { narrowedTo } = this.#suspicion;
     if (narrowedTo !== undefined && narrowedTo !== before) this.#port.report({ kind: 'narrowed', window: narrowedTo });
@@ -429,6 +503,21 @@ export class Session {
 
 /** [MQTT 5.0 §3.14.2.1] */
 const RECEIVE_MAXIMUM_EXCEEDED = 0x93;
+
+/** Busy, shutting down, taken over, too many, moved, and the like [MQTT 5.0 §3.14.2.1]. */
+const EXPLAINED: ReadonlySet<number> = new Set([0x89, 0x8b, 0x8d, 0x8e, 0x96, 0x97, 0x98, 0x9c, 0x9d, 0x9f, 0xa0]);
+
+const QUIET_MS = 1000;
+/** With so many in flight the window begins. */
+const ORDINARY_INFLIGHT = 20;
+const LEARNED_WINDOW_LEAST = 10;
+const LEARNED_FOR_MS = 3_600_000;
+
+function answerOf(packet: Packet): Packet | undefined {
+  if (packet.cmd === 'publish' && packet.qos === 1) return { cmd: 'puback', messageId: packet.messageId ?? 0 };
+  if (packet.cmd === 'publish' && packet.qos === 2) return { cmd: 'pubrec', messageId: packet.messageId ?? 0 };
+  return packet.cmd === 'pubrel' ? { cmd: 'pubcomp', messageId: packet.messageId ?? 0 } : undefined;
+}
 
 /** What to call an end without a reason: before the broker has accepted us it is a refusal, afterwards a loss. */
 function endOf(error: NorthError | undefined, wasUp: boolean): NorthError {

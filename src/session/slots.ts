@@ -43,6 +43,8 @@ export class Slots {
   readonly qos = new Uint8Array(65_536);
   /** When it was sent, or for a deferred one when it is due; milliseconds of the monotonic clock. */
   readonly timeMs = new Float64Array(65_536);
+  /** Place in the order of sending. */
+  readonly sentOrder = new Float64Array(65_536);
   /** Place in the order of PUBRECs. */
   readonly receivedOrder = new Float64Array(65_536);
   /** How often the broker refused it for a passing reason. */

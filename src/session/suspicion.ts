@@ -5,7 +5,9 @@
  * When connections die again and again with the same messages in flight, the window is narrowed, first to the root of
  * what was in flight and then to one. Innocent messages are acknowledged on the way; the culprit is alone in flight when
  * the connection dies again, and goes to quarantine. A broker that is ill kills connections, too, and so does a bad line:
- * a message is only condemned when it was alone three times in a row.
+ * a message is only condemned when it was alone three times in a row, and from the second time on the connection had lived
+ * quietly for a while before it was sent. While one condemnation follows the other and nothing is acknowledged in between,
+ * it is rather the broker that refuses everything: each needs twice as many deaths as the one before.
  *
  * Others never answer a message that they do not like. Acknowledgements come in the order of the messages
  * [MQTT-4.6.0-2], so that the culprit is known without narrowing: it is overdue, and one that was sent later is not. A
@@ -18,6 +20,7 @@ import { SENT } from './slots.js';
 
 const DEATHS_UNTIL_SUSPECT = 2;
 const DEATHS_ALONE_MAX = 3;
+const DOUBLINGS_MAX = 6;
 /** So few suspects are tried one at a time at once. */
 const FEW_SUSPECTS = 32;
 /** So often a message is passed over before it is condemned. */
@@ -29,10 +32,25 @@ export class Suspicion {
   readonly #ledger: Ledger;
   /** Per lane, one past the last suspect. */
   #suspectEnds: number[] = [0, 0, 0];
+  /** Condemnations since the last acknowledgement. */
+  #condemnedInARow = 0;
+  #hasCondemned = false;
+  /** Fewest messages that were in flight at a death which began this search. */
+  #searchInflight = Number.POSITIVE_INFINITY;
   #alone: { id: number; offset: number; deaths: number } | undefined;
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger;
+  }
+
+  /** True when a connection has to show first that it lives without the suspect. */
+  get wantsQuiet(): boolean {
+    return this.#alone !== undefined && this.narrowedTo === 1;
+  }
+
+  /** Something was acknowledged: the broker does not refuse everything. */
+  passed(): void {
+    this.#condemnedInARow = 0;
   }
 
   /**
@@ -52,7 +70,12 @@ export class Suspicion {
       if (slots.deaths[id]! >= DEATHS_UNTIL_SUSPECT) this.#suspectEnds[cursor.index] = offset + 1;
       last = { id, offset };
     });
-    if (inflight === 0) return;
+    if (inflight === 0) {
+      // It dies without the suspect, too.
+      this.#alone = undefined;
+      return;
+    }
+    if (this.narrowedTo === undefined) this.#searchInflight = Math.min(this.#searchInflight, inflight);
     if (inflight === 1 && this.narrowedTo === 1) {
       this.#diedAlone(last.id, last.offset, cause);
       return;
@@ -66,20 +89,20 @@ export class Suspicion {
    * A connection was given up because an acknowledgement was overdue.
    *
    * @param overdueMs what was sent until then is overdue.
-   * @param answeredMs when the message was sent that was the last to be answered; undefined: none was.
+   * @param answeredOrder place in the order of sending of the last message that was answered; undefined: none was.
    */
-  answerMissing(overdueMs: number, answeredMs: number | undefined): void {
+  answerMissing(overdueMs: number, answeredOrder: number | undefined): void {
     const { slots } = this.#ledger;
     // A broker that answers some only when it has got others would wait for them for ever in a narrow window.
     this.#widen();
     this.#eachSent((_cursor, id, offset) => {
       const sentMs = slots.timeMs[id]!;
-      if (sentMs > overdueMs || answeredMs === undefined || answeredMs < sentMs) return;
+      if (sentMs > overdueMs || answeredOrder === undefined || answeredOrder < slots.sentOrder[id]!) return;
       const silences = slots.silences[id]! + 1;
       slots.silences[id] = silences;
       if (silences < SILENCES_MAX) return;
       const reason = `The broker never answered it in ${silences} connections, but answered others that were sent later.`;
-      this.#ledger.condemn(id, offset, { code: 'PUBLISH_POISONOUS', reason }, true);
+      this.#ledger.condemn(id, offset, { code: 'PUBLISH_POISONOUS', reason }, true, true);
     });
   }
 
@@ -102,24 +125,33 @@ export class Suspicion {
       return;
     }
     known.deaths++;
-    if (known.deaths < DEATHS_ALONE_MAX) return;
+    if (known.deaths < DEATHS_ALONE_MAX * 2 ** Math.min(DOUBLINGS_MAX, this.#condemnedInARow)) return;
+    this.#condemnedInARow++;
+    this.#hasCondemned = true;
     const reason = `${ERRORS.PUBLISH_POISONOUS.meaning} It was alone in flight ${known.deaths} times. Last: ${cause}`;
-    this.#ledger.condemn(id, offset, { code: 'PUBLISH_POISONOUS', reason }, true);
+    this.#ledger.condemn(id, offset, { code: 'PUBLISH_POISONOUS', reason }, true, true);
     this.#alone = undefined;
   }
 
-  /** Widens the window again when all suspects are done. */
-  review(): void {
-    if (this.narrowedTo === undefined) return;
+  /**
+   * Widens the window again when all suspects are done. Gives how many were in flight when a search ended that has found
+   * nobody: they may have been too many; undefined otherwise.
+   */
+  review(): number | undefined {
+    if (this.narrowedTo === undefined) return undefined;
     for (const cursor of this.#ledger.cursors) {
-      if (cursor.head < this.#suspectEnds[cursor.index]!) return;
+      if (cursor.head < this.#suspectEnds[cursor.index]!) return undefined;
     }
+    const inflight = this.#hasCondemned ? undefined : this.#searchInflight;
     this.#widen();
+    return inflight;
   }
 
   #widen(): void {
     this.narrowedTo = undefined;
     this.#alone = undefined;
     this.#suspectEnds = [0, 0, 0];
+    this.#searchInflight = Number.POSITIVE_INFINITY;
+    this.#hasCondemned = false;
   }
 }

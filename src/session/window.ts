@@ -15,7 +15,7 @@ const ROUND_LEAST_MS = 20;
 
 export class Window {
   size: number;
-  readonly #limit: number;
+  #limit: number;
   #roundAcknowledged = 0;
   #roundStartMs: number | undefined;
   #wasFull = false;
@@ -35,6 +35,12 @@ export class Window {
 
   get limit(): number {
     return this.#limit;
+  }
+
+  /** More than this is never tried. */
+  limitTo(limit: number): void {
+    this.#limit = Math.max(1, Math.min(this.#limit, limit));
+    this.size = Math.min(this.size, this.#limit);
   }
 
   /** The window, and nothing else, kept a message from being sent. */

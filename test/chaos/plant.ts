@@ -137,7 +137,7 @@ export class Plant {
       await this.service.start();
     } catch (error) {
       const isRefusal =
-        error instanceof ServiceEnded && error.end.code === 1 && error.output.includes('CACHE_DISK_FULL');
+        error instanceof ServiceEnded && error.end.code === 1 && error.output.includes('error CACHE_DISK_FULL');
       if (!isRefusal || !this.disk.isFull) throw error;
       this.note('the service does not start on a full disk; the disk is freed');
       this.disk.free();

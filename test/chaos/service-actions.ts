@@ -9,6 +9,7 @@ export type Action = (plant: Plant, random: Random) => Promise<string>;
 
 const MOMENT_TIMEOUT_MS = 500;
 const SECOND_TIMEOUT_MS = 30_000;
+const CONNECTOR_PATH = '/api/connectors/plant';
 const RELOAD_TIMEOUT_MS = 30_000;
 /** The library looks at the offset once a second. */
 const CLOCK_TIMEOUT_MS = 10_000;
@@ -100,32 +101,23 @@ export const startSecondService: Action = async (plant) => {
 export const reloadConfiguration: Action = async (plant, random) => {
   const seconds = [random.between(20, 40), random.between(41, 60)];
   for (const keepalive of seconds) {
-    const path = '/api/connectors/plant';
-    const answer = await plant.service.request('GET', path);
-    const { config } = (await answer.json()) as { config: { settings: Record<string, unknown> } };
+    const config = await readConfig(plant);
     config.settings.keepalive = keepalive;
-    const changed = await within(
-      fetch(plant.service.url + path, {
-        method: 'PUT',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(config),
-      }),
-      'the answer to a change of the configuration',
-      RELOAD_TIMEOUT_MS,
-    );
+    const changed = await plant.service.request('PUT', CONNECTOR_PATH, config, RELOAD_TIMEOUT_MS);
     const text = await changed.text();
     if (changed.status !== 200)
       throw new Breach(`A change of the configuration was answered ${changed.status} ${text}`);
-    const seen = (await (await plant.service.request('GET', path)).json()) as typeof config & {
-      config: typeof config;
-    };
-    if (seen.config.settings.keepalive !== keepalive) {
-      throw new Breach(`The keepalive is ${seen.config.settings.keepalive} after it was set to ${keepalive}.`);
-    }
+    const seen = (await readConfig(plant)).settings.keepalive;
+    if (seen !== keepalive) throw new Breach(`The keepalive is ${seen} after it was set to ${keepalive}.`);
     plant.note(`configuration reloaded with keepalive ${keepalive}`);
   }
   return `configuration reloaded twice, keepalive ${seconds.join(' and ')} s`;
 };
+
+async function readConfig({ service }: Plant): Promise<{ settings: Record<string, unknown> }> {
+  const answer = await service.request('GET', CONNECTOR_PATH);
+  return ((await answer.json()) as { config: { settings: Record<string, unknown> } }).config;
+}
 
 /** Under the running service where it has the library already, and at its next start otherwise; at last forward again. */
 export const setClockBack: Action = async (plant, random) => {

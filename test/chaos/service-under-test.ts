@@ -1,5 +1,6 @@
 /** `mqtt-north run` as a process that is killed and started again, and watched all the time. */
 import { readFileSync } from 'node:fs';
+import type { Lane } from '../../src/core/lane.js';
 import { eventually, within } from '../kit/deadline.js';
 import { type ProcessEnd, type StartedProcess, startCli } from '../kit/process.js';
 import type { ServiceFolder } from '../service/service-process.js';
@@ -11,7 +12,6 @@ export interface PlantStatus {
   counts: Record<Lane, { possibleDuplicates: number; dropped: number; quarantined: number }>;
   cache: { waitingCounts: Record<Lane, number>; quarantinedCount: number; findings: readonly unknown[] };
 }
-type Lane = 'command' | 'alert' | 'telemetry';
 
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 30_000;
@@ -105,8 +105,8 @@ export class ServiceUnderTest {
     if (end.code !== 0) throw new ServiceEnded('did not stop cleanly', end, process.output);
   }
 
-  async request(method: string, path: string, body?: unknown): Promise<Response> {
-    const init: RequestInit = { method, signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) };
+  async request(method: string, path: string, body?: unknown, timeoutMs = ANSWER_TIMEOUT_MS): Promise<Response> {
+    const init: RequestInit = { method, signal: AbortSignal.timeout(timeoutMs) };
     if (body !== undefined) {
       init.body = JSON.stringify(body);
       init.headers = { 'content-type': 'application/json' };

@@ -69,3 +69,15 @@ test('a reader that goes away early is no failure', async () => {
   assert.equal(shell.stderr, '');
   assert.equal(shell.stdout, 'done\n');
 });
+
+test('-V behind a command is its protocol version, before it the version of the program', async () => {
+  for (const command of [
+    ['publish', '-t', 'a', '-m', 'x'],
+    ['selftest', '--dir', '.'],
+  ]) {
+    const { code, stdout, stderr } = await runCli([...command, '--url', 'mqtt://127.0.0.1', '-V', '7']);
+    assert.equal(code, 2, stdout + stderr);
+    assert.match(stderr, /settings\.protocolVersion must be auto, 5 or 3\.1\.1/);
+  }
+  assert.match((await runCli(['-V', 'publish'])).stdout, /^\d+\.\d+\.\d+/);
+});

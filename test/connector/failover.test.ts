@@ -86,5 +86,5 @@ test('what is in doubt at the broker that goes is sent to the other one and coun
   const status = await subject.untilEmpty();
   assert.deepEqual(subscriber.texts(), ['in doubt', 'new']);
   assert.equal(status.counts.telemetry.possibleDuplicates, 1);
-  assert.match(status.warnings.join(), /lost our session/);
+  assert.doesNotMatch(status.warnings.join(), /lost our session/, 'this broker never had it');
 });

@@ -4,6 +4,7 @@ import { csv } from './csv.js';
 import { files } from './files.js';
 import { type FuzzOptions, type FuzzReport, type FuzzTarget, fuzz, fuzzOne } from './fuzz.js';
 import { json } from './json.js';
+import { oibusImport } from './oibus-import.js';
 import { packets } from './packets.js';
 import { records } from './records.js';
 import { requests } from './requests.js';
@@ -31,6 +32,7 @@ const quick: Readonly<Record<string, Entry>> = {
   configuration: entry(configuration),
   packets: entry(packets),
   records: entry(records),
+  import: entry(oibusImport),
 };
 
 /** These try a few cases a second, so that they only run when they are asked for. */

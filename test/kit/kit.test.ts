@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { connect as connectMqtt } from 'mqtt';
+import type { Packet } from 'mqtt-packet';
 import { startBlackhole } from './blackhole.js';
 import { eventually, within } from './deadline.js';
 import { ManualClock } from './manual-clock.js';
@@ -39,6 +40,38 @@ test('a persistent subscriber gets through a restart of the broker what was publ
   await subscriber.waitFor(2);
   assert.deepEqual(subscriber.texts('a'), ['1', '2']);
   assert.equal(subscriber.messages[1]?.qos, 2);
+  await subscriber.close();
+  await broker.stop();
+});
+
+test('a subscriber gets a message of QoS 2 whose connection ended between PUBREC and PUBREL', async () => {
+  const publish = { cmd: 'publish', topic: 'a', payload: 'once', qos: 2, messageId: 7, dup: false, retain: false };
+  const broker = await startScriptedBroker({
+    connack: { sessionPresent: true },
+    onPacket(packet, peer) {
+      if (packet.cmd === 'subscribe' && peer.number === 1) peer.send(publish as Packet);
+      if (packet.cmd === 'pubrec') peer.reset();
+      return 'default';
+    },
+    onConnection(peer) {
+      if (peer.number === 2) setTimeout(() => peer.send({ cmd: 'pubrel', messageId: 7 } as Packet), 50);
+    },
+  });
+  const subscriber = await openSubscriber({ url: broker.url, persistentClientId: 'watcher', protocolVersion: 4 });
+  await subscriber.waitFor(1);
+  assert.deepEqual(subscriber.texts(), ['once']);
+  await subscriber.close();
+  await broker.close();
+});
+
+test('a subscriber whose broker has forgotten everything subscribes again', async () => {
+  const broker = await startMosquitto();
+  const subscriber = await openSubscriber({ url: broker.url, persistentClientId: 'watcher' });
+  await broker.kill();
+  await broker.restart();
+  await eventually(() => subscriber.connectionCount >= 2, 'the subscriber to connect again');
+  await subscriber.publish('a', '1', { qos: 2 });
+  await subscriber.waitFor(1);
   await subscriber.close();
   await broker.stop();
 });
@@ -136,6 +169,36 @@ test('the proxy cuts after exactly the bytes that it was told', async () => {
   proxy.cut();
   await eventually(() => other.seen.ended === 'ECONNRESET', 'the reset');
   await close();
+});
+
+test('when the proxy hangs up, the other side has read everything that was passed on before it sees the end', async () => {
+  const { createServer } = await import('node:net');
+  const read: string[] = [];
+  const server = createServer((socket) => {
+    // It reads late, so that the bytes wait for it.
+    socket.pause();
+    setTimeout(() => socket.resume(), 50);
+    socket.on('data', (chunk) => void read.push(chunk.toString()));
+    socket.on('end', () => void read.push('end'));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  const passed: string[] = [];
+  const proxy = await startProxy({
+    targetPort: address.port,
+    passed: (connection, direction, chunk) => void passed.push(`${connection} ${direction} ${chunk}`),
+  });
+  const socket = connect(proxy.port, '127.0.0.1');
+  socket.on('error', () => undefined);
+  socket.write('last words');
+  await eventually(() => passed.length > 0, 'the bytes to be passed on');
+  proxy.hangUp();
+  await eventually(() => proxy.openCount === 0, 'the server to close');
+  assert.deepEqual(read, ['last words', 'end']);
+  assert.deepEqual(passed, ['1 toBroker last words']);
+  await proxy.close();
+  server.close();
 });
 
 test('the proxy stalls, swallows, resumes and refuses', async () => {

@@ -67,6 +67,8 @@ export async function openSubscriber(options: SubscriberOptions): Promise<Subscr
   const messages: ReceivedMessage[] = [];
   let connectionCount = 0;
   let lastFailure = 'nothing';
+  /** The client itself forgets that it was ended, and its stores are closed then. */
+  let isClosed = false;
 
   const client: MqttClient = connect(options.url, {
     protocolVersion,
@@ -91,7 +93,7 @@ export async function openSubscriber(options: SubscriberOptions): Promise<Subscr
     setTimeout(() => {
       // Without its stores it would forget what it has answered with PUBREC and not been given yet [MQTT-4.3.3-10].
       const { incomingStore, outgoingStore } = client;
-      if (!client.disconnecting) client.reconnect({ incomingStore, outgoingStore });
+      if (!isClosed && !client.disconnecting) client.reconnect({ incomingStore, outgoingStore });
     }, RECONNECT_MS).unref();
   });
   client.on('error', (error) => {
@@ -130,7 +132,10 @@ export async function openSubscriber(options: SubscriberOptions): Promise<Subscr
     publish: async (topic, payload, publishOptions = {}) => {
       await within(client.publishAsync(topic, payload, publishOptions), `the acknowledgement of ${topic}`);
     },
-    close: () => within(client.endAsync(true), 'the subscriber to close'),
+    close: () => {
+      isClosed = true;
+      return within(client.endAsync(true), 'the subscriber to close');
+    },
   };
 }
 

@@ -3,7 +3,13 @@ import { describe, test } from 'node:test';
 import { LANES, type Lane } from '../../src/core/lane.js';
 import { Comparison } from '../../src/selftest/comparison.js';
 import type { CrashRunResult } from '../../src/selftest/crash-run.js';
-import { checkKills, checkOrder, checkReceipts, checkRepeats } from '../../src/selftest/delivery-checks.js';
+import {
+  checkKills,
+  checkOrder,
+  checkReceipts,
+  checkRepeats,
+  type Promised,
+} from '../../src/selftest/delivery-checks.js';
 import { messageText, readMessageText, requestCount } from '../../src/selftest/numbered-message.js';
 
 /** A run as it was recorded: what was offered and received per lane, and the arrivals in their order. */
@@ -50,9 +56,9 @@ function indexOf(run: Recorded, lane: Lane, number: number): number {
   return run.arrivals.findIndex(({ text }) => text === messageText(lane, number));
 }
 
-function verdicts(run: Recorded, promised: Parameters<typeof checkReceipts>[2] = EXACTLY_ONCE, crash = RUN): string[] {
+function verdicts(run: Recorded, promised: Promised = EXACTLY_ONCE, crash = RUN, waitingCount = 0): string[] {
   const result = compare(run);
-  return [checkReceipts(result, crash, promised), checkRepeats(result, promised), checkOrder(result)].map(
+  return [checkReceipts(result, crash, promised, waitingCount), checkRepeats(result, promised), checkOrder(result)].map(
     ({ verdict, found }) => `${verdict} ${found}`,
   );
 }
@@ -133,8 +139,9 @@ describe('the comparison of receipts with arrivals', () => {
     lost.arrivals.splice(10, 1);
     assert.match(verdicts(lost, downgraded)[0]!, /^FAIL/, 'at least once permits no loss');
     assert.match(verdicts(lost, { lossReason: 'this broker grants QoS 0', repeatReason: '' })[0]!, /^WARN .*QoS 0/);
-    const stuck = verdicts(lost, EXACTLY_ONCE, { ...RUN, isDrained: false });
-    assert.match(stuck[0]!, /^FAIL .*the broker stopped taking/);
+    const stuck = { ...RUN, isDrained: false };
+    assert.match(verdicts(lost, EXACTLY_ONCE, stuck, 1)[0]!, /^WARN .*1 wait in the cache.*stopped taking/);
+    assert.match(verdicts(lost, EXACTLY_ONCE, stuck, 0)[0]!, /^FAIL .*1 are missing/);
     assert.equal(checkKills({ ...RUN, isDrained: false }).verdict, 'FAIL');
     const aside = { ...RUN, quarantined: { count: 1, code: 'PUBLISH_REFUSED', reason: 'no' } };
     assert.match(verdicts(lost, EXACTLY_ONCE, aside)[0]!, /^PASS .*1 are in quarantine/);

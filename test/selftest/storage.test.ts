@@ -108,10 +108,15 @@ describe('room, lock and database', () => {
     assert.equal(checkDatabase({ ...inspection, synchronous: 'normal' }).verdict, 'FAIL');
     assert.equal(checkDatabase({ ...inspection, journalMode: 'delete' }).verdict, 'FAIL');
     const after = { inspection, findings: [], waitingCount: 0, quarantinedCount: 0 };
-    assert.equal(checkCache(after).verdict, 'PASS');
-    assert.equal(checkCache({ ...after, inspection: { ...inspection, problems: ['Page 3: x'] } }).verdict, 'FAIL');
+    assert.equal(checkCache(after, true).verdict, 'PASS');
+    assert.equal(
+      checkCache({ ...after, inspection: { ...inspection, problems: ['Page 3: x'] } }, true).verdict,
+      'FAIL',
+    );
     const findings = [{ atMs: 0, code: 'CACHE_DAMAGED' as const, message: 'cache.db is missing.' }];
-    assert.equal(checkCache({ ...after, findings }).verdict, 'FAIL');
-    assert.equal(checkCache({ ...after, waitingCount: 1 }).verdict, 'FAIL');
+    assert.equal(checkCache({ ...after, findings }, true).verdict, 'FAIL');
+    assert.equal(checkCache({ ...after, waitingCount: 1 }, true).verdict, 'FAIL');
+    assert.equal(checkCache({ ...after, waitingCount: 1 }, false).verdict, 'WARN');
+    assert.equal(checkCache({ ...after, quarantinedCount: 1 }, true).verdict, 'WARN');
   });
 });

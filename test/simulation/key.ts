@@ -22,10 +22,11 @@ export function payloadOf(key: Key, sizeBytes = 0): Buffer {
 }
 
 export function keyIn(payload: Uint8Array): Key {
-  const end = payload.indexOf(0x7c);
+  const bytes = Buffer.isBuffer(payload) ? payload : Buffer.from(payload);
+  const end = bytes.indexOf(0x7c);
   // `{"value":"t42|...`
-  const start = payload[0] === 0x7b ? VALUE_START_SIZE : 0;
-  return Buffer.from(payload.buffer, payload.byteOffset + start, Math.max(0, end - start)).toString('latin1');
+  const start = bytes[0] === 0x7b ? VALUE_START_SIZE : 0;
+  return end < start ? '' : bytes.toString('latin1', start, end);
 }
 
 const VALUE_START_SIZE = '{"value":"'.length;

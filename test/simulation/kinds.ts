@@ -29,6 +29,8 @@ export function kindsOf(plan: WorldPlan): string[] {
   add(cache?.maxSizeBytes !== undefined, 'small cache');
   add(broker.poison.length + broker.ignored.length > 0, 'poison message');
   add(broker.refusalShare > 0, 'messages refused for a time');
+  add((broker.refused?.length ?? 0) > 0, 'messages refused for good');
+  add(broker.maximumPacketSizeBytes !== undefined, "messages above the broker's limit");
   add(broker.receiveMaxima !== undefined, 'Receive Maximum changes');
   add(broker.heldMax !== undefined, 'broker drops more than 20 at QoS 2');
   add(plan.endsStopped === true, 'stopped at the end');

@@ -97,7 +97,8 @@ export class ModelLink {
     if (this.isCut) return true;
     const { timeline, bufferSizeMax } = this.#options;
     const { latencyMs } = this;
-    const copy = Buffer.from(bytes);
+    // What is handed over does not change any more.
+    const copy = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes);
     direction.underWaySizeBytes += copy.length;
     direction.lastArrivalMs = Math.max(direction.lastArrivalMs, timeline.nowMs + latencyMs);
     timeline.after(direction.lastArrivalMs - timeline.nowMs, () => this.#arrive(direction, copy));

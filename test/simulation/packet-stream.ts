@@ -35,7 +35,7 @@ export class Framer {
   #neededSize = 0;
 
   push(bytes: Uint8Array): Buffer[] {
-    let all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    let all = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     if (this.#restSize > 0) {
       this.#keep(all);
       if (this.#restSize < this.#neededSize) return [];

@@ -1,7 +1,10 @@
 /** What goes wrong in a random world. */
-import type { AckFault } from './model-broker.js';
-import { type PlannedFault, TRAFFIC_MS } from './plan.js';
+import type { AckFault } from './broker-traits.js';
+import type { PlannedFault } from './plan.js';
 import type { Random } from './random.js';
+
+/** How long content comes in, in a random world. */
+export const TRAFFIC_MS = 3000;
 
 /** All that may happen to an acknowledgement. */
 export const ACK_FAULTS: readonly AckFault['how'][] = [

@@ -10,8 +10,9 @@ import { temporaryFolder } from '../kit/temporary-folder.js';
 import type { WorldPlan } from './plan.js';
 import { type DiskOptions, SimulatedDisk } from './simulated-disk.js';
 import { verdictOf } from './verdict.js';
-import { type Beginning, World } from './world.js';
+import { World } from './world.js';
 import { limitsOf } from './world-config.js';
+import type { Beginning } from './world-options.js';
 
 export const WAL_HEADER_BYTES = 32;
 export const FRAME_BYTES = 24 + 4096;

@@ -1,6 +1,6 @@
 /** Runs the worlds of a range of seeds that its parent sends, and tells it what was found. */
 import { kindsOf } from './kinds.js';
-import { planOf } from './plan.js';
+import { planOf } from './random-plan.js';
 import { problemsOf } from './shrink.js';
 
 export interface SeedRange {

@@ -7,7 +7,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { planOf } from './plan.js';
+import { planOf } from './random-plan.js';
 import { problemsOf, shrink } from './shrink.js';
 import type { RangeResult, SeedRange } from './simulate-worker.js';
 
@@ -42,7 +42,8 @@ function runAll(ranges: SeedRange[], workers: number, tally: Tally): Promise<voi
   const workOn = (): Promise<void> =>
     new Promise((resolve, reject) => {
       const child: ChildProcess = fork(join(import.meta.dirname, 'simulate-worker.js'), {
-        execArgv: ['--enable-source-maps'],
+        // A world makes much garbage that lives for a few milliseconds.
+        execArgv: ['--enable-source-maps', '--max-semi-space-size=64'],
       });
       let current: SeedRange | undefined;
       const next = (): void => {

@@ -51,6 +51,9 @@ export interface AskedSave {
 /** More than one call per lane and a save would be a queue that grows: a read for each lane may be left of a rewind. */
 const WAITING_MAX = 64;
 
+/** In each lane 4 MiB are read when less than 2 MiB are left, and a row has up to 1 MiB. */
+const HELD_MAX_BYTES = 3 * 7.5 * 1024 * 1024;
+
 export class SimulatedProcess {
   isAlive = true;
   state: ConnectorState = 'stopped';
@@ -152,9 +155,16 @@ export class SimulatedProcess {
   end(arrivingSizeBytes: number): void {
     this.isAlive = false;
     this.link?.abort('client', arrivingSizeBytes);
+    this.review();
+  }
+
+  /** What it has kept in memory is bounded. */
+  review(): void {
+    const { problems } = this.#surroundings;
     if (this.thread.waitingMax > WAITING_MAX) {
-      this.#surroundings.problems.push(`${this.thread.waitingMax} calls were waiting for the cache at once.`);
+      problems.push(`${this.thread.waitingMax} calls were waiting for the cache at once.`);
     }
+    if (this.heldSizeMaxBytes > HELD_MAX_BYTES) problems.push(`The session was lent ${this.heldSizeMaxBytes} bytes.`);
   }
 
   /** What is stored, as the thread of the cache sees it. */

@@ -17,6 +17,9 @@ export function verdictOf(world: World): string[] {
   const isAtQos0 = plan.broker.maximumQos === 0;
   const poison = new Set([...plan.broker.poison, ...plan.broker.ignored]);
   const isCalm = plan.faults.length === 0 && poison.size === 0 && newProcessCount === 0;
+  const refused = new Set(plan.broker.refused?.map(({ key }) => key));
+  // Who may not publish to a topic once is not tried there for a minute: what follows goes to quarantine unsent.
+  const isTopicRefused = plan.broker.refused?.some(({ code }) => code === 0x87) === true;
   let repeatedCount = 0;
   for (const { name, message, producer } of world.messages.values()) {
     const count = broker.deliveredCount.get(name) ?? 0;
@@ -32,21 +35,30 @@ export function verdictOf(world: World): string[] {
     const isQuarantined = stored.quarantine.has(key);
     const isDropped = stored.dropped.has(key);
     const isExpiring = message.expirySeconds > 0;
-    const mayBeMissing = isQuarantined || isDropped || isExpiring || qos === 0 || world.isExcused(name);
+    const mayBeMissing = isQuarantined || isDropped || isExpiring || qos === 0 || world.expectations.isExcused(name);
     if (count === 0 && !mayBeMissing) problems.push(`${name} is lost.`);
     if (count > 0 && isDropped) problems.push(`${name} was dropped and delivered.`);
     if (qos === 2 && count > 1) {
       repeatedCount += count - 1;
       if (!losesSessions) problems.push(`${name} was delivered ${count} times at QoS 2.`);
     }
-    if (isQuarantined && !poison.has(name) && !looksPoisonous) {
-      problems.push(`${name} is in quarantine: ${JSON.stringify(stored.quarantine.get(key))}`);
+    const isTooLarge = message.payload.length > (plan.broker.maximumPacketSizeBytes ?? Number.POSITIVE_INFINITY);
+    const isRefused = refused.has(name) && qos > 0;
+    const reason = stored.quarantine.get(key);
+    if (reason !== undefined && !poison.has(name) && !looksPoisonous && !isRefused) {
+      const isPaused = reason.code === 'PUBLISH_NOT_AUTHORIZED' && isTopicRefused;
+      const mayBeTooLarge = reason.code === 'PUBLISH_TOO_LARGE' && plan.broker.maximumPacketSizeBytes !== undefined;
+      if (!isPaused && !mayBeTooLarge) problems.push(`${name} is in quarantine: ${JSON.stringify(reason)}`);
     }
+    if ((isRefused || isTooLarge) && !isQuarantined && !isDropped && !isExpiring) {
+      problems.push(`${name} cannot be taken by the broker, and is not in quarantine.`);
+    }
+    if (isRefused && count > 0) problems.push(`${name} was refused by the broker and delivered.`);
     if (poison.has(name) && !isQuarantined && !isDropped && !isAtQos0) {
       problems.push(`${name} is poison and not in quarantine.`);
     }
     // QoS 0 promises nothing once a connection dies; without any fault it arrives.
-    if (qos === 0 && count === 0 && !isExpiring && !isDropped && isCalm) {
+    if (qos === 0 && count === 0 && !isExpiring && !isDropped && !isQuarantined && isCalm) {
       problems.push(`${name} is lost without any fault.`);
     }
   }

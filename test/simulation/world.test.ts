@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { appendOf, calmPlan, planOf, type WorldPlan } from './plan.js';
+import { appendOf, calmPlan, type WorldPlan } from './plan.js';
+import { planOf } from './random-plan.js';
 import { World } from './world.js';
 
 async function digestOf(plan: WorldPlan): Promise<number> {

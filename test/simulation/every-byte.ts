@@ -1,3 +1,4 @@
+/** Faults at every place of a small scenario where there can be one. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { QoS } from '../../src/core/message.js';
@@ -34,13 +35,14 @@ async function runCalm(qos: QoS, protocolVersion: 4 | 5): Promise<World> {
   return calm;
 }
 
-for (const protocolVersion of [4, 5] as const) {
+/** Registers the tests of one version of the protocol. */
+export function testEveryByte(protocolVersion: 4 | 5): void {
   for (const qos of [0, 1, 2] as const) {
     const name = `QoS ${qos}, version ${protocolVersion}`;
 
     test(`a connection that is cut after any byte in either direction breaks no guarantee (${name})`, async () => {
       const calm = await runCalm(qos, protocolVersion);
-      const [link] = calm.links;
+      const [link] = calm.faults.links;
       assert.ok(link !== undefined);
       for (const to of ['broker', 'client'] as const) {
         const sizeBytes = link.arrivedAt(to);
