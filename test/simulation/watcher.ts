@@ -223,6 +223,9 @@ export class Watcher {
     const breach = (text: string): void => {
       this.problems.push(`PUBREL of ${key}: ${text}.`);
     };
+    // The exchange of a message in quarantine is ended, so that its identifier is free for another one.
+    const isOver = (of: number): boolean => this.#stored.quarantine.has(keyOf(lane, of));
+    if (isOver(offset) || (isOver(offset - rangeSizeOf(lane)) && !this.#stored.isReceived(lane, offset))) return;
     if (!this.#stored.isReceived(lane, offset) || this.#finished.has(key)) {
       // A PUBREC that belongs to nothing is answered, so that the broker forgets its identifier [MQTT-4.3.3-4].
       const unasked = connection.unaskedPubrecs.get(packet.packetId) ?? 0;
