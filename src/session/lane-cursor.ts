@@ -128,18 +128,22 @@ export class LaneCursor {
       : Math.max(last.firstOffset + last.count, this.#gapAfterTo);
   }
 
-  /** Goes over a gap at once when everything before it is done. Slots of what was settled in it become free. */
-  jumpGap(slots: Slots): void {
-    if (this.head !== this.next || this.gapTo <= this.next) return;
+  /**
+   * Goes over a gap at once when everything before it is done, and gives true then. Slots of what was settled in it become
+   * free; while anything in it is still under way, it is gone over one by one.
+   */
+  jumpGap(slots: Slots): boolean {
+    if (this.head !== this.next || this.gapTo <= this.next) return false;
     const count = Math.min(this.gapTo - this.next, this.idSize);
     for (let i = 0, id = this.nextId; i < count; i++, id = this.idAfter(id)) {
-      if (slots.state[id] !== WAITING && slots.state[id] !== SETTLED) return;
+      if (slots.state[id] !== WAITING && slots.state[id] !== SETTLED) return false;
     }
     for (let i = 0, id = this.nextId; i < count; i++, id = this.idAfter(id)) slots.clear(id);
     this.setHead(this.gapTo);
     this.next = this.head;
     this.nextId = this.headId;
     this.gapTo = 0;
+    return true;
   }
 
   /** Nothing is left in the cache between what is loaded and `to`. */

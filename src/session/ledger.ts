@@ -199,6 +199,11 @@ export class Ledger {
     if (id === cursor.headId) cursor.advanceHead(this.slots);
   }
 
+  /** A lane has gone over what was dropped from the cache: that it waits no more is stored like a settlement. */
+  noteProgress(nowMs: number): void {
+    this.#lazySinceMs ??= nowMs;
+  }
+
   /** A PUBREC has come: it is stored before its PUBREL goes out [MQTT-4.3.3-6]. */
   receive(id: number): void {
     this.slots.state[id] = RECEIVED;

@@ -231,7 +231,7 @@ export class Sender {
     const qos2Max = terms.qos2WindowMax;
     const qos2Limit = Math.max(1, qos2Max >= 5 ? qos2Max - 1 - freeCount : qos2Max - 1);
     for (;;) {
-      if (cursor.gapTo > cursor.next) cursor.jumpGap(ledger.slots);
+      if (cursor.gapTo > cursor.next && cursor.jumpGap(ledger.slots)) ledger.noteProgress(nowMs);
       if (cursor.next >= end) return true;
       if (cursor.next >= ledger.sendLimit(cursor)) {
         ledger.extend(cursor);

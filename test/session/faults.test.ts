@@ -352,3 +352,15 @@ test('18 a candidate for a full broker does not go before its lane when the brok
   stage.online({ ...KEPT, properties: { receiveMaximum: 20 } });
   assert.deepEqual(stage.sentWords(), ['PUBLISH t0 dup']);
 });
+
+test('a lane that has gone over dropped messages stores it, so that nothing is shown as waiting', () => {
+  const stage = new Stage({});
+  stage.online();
+  stage.isHoldingReads = true;
+  stage.accept('telemetry', 5);
+  stage.cache.damage('telemetry', 0, 5);
+  stage.isHoldingReads = false;
+  stage.flush();
+  stage.pass(200);
+  assert.equal(stage.cache.progress.lanes.telemetry.firstUnsettled, 5);
+});
