@@ -221,3 +221,32 @@ test('the pause for another client doubles up to five minutes, and begins anew a
   assert.deepEqual([5, 5, 5, 5, 5, 5].map(pauseAfter), [30_000, 60_000, 120_000, 240_000, 300_000, 300_000]);
   assert.deepEqual([299_999, 300_000, 5].map(pauseAfter), [300_000, 30_000, 60_000]);
 });
+
+test('a 3.1.1 broker that closes at a QoS 0 message which it does not allow is not taken for another client', async (t) => {
+  const broker = await startScriptedBroker({
+    onPacket: (packet, peer) => {
+      if (packet.cmd === 'publish') peer.close();
+      return undefined;
+    },
+  });
+  t.after(() => broker.close());
+  const clock = new ManualClock();
+  const settings = { url: broker.url, qos: 0, protocolVersion: '3.1.1', reconnectPeriod: 1000 } as const;
+  const subject = await openSubject(t, settings, { clock });
+  for (let end = 1; end <= 3; end++) {
+    await eventually(
+      () => subject.states.at(-1) === 'online',
+      () => `online ${end}; ${subject.states.slice(-5)}`,
+    );
+    await subject.send('x');
+    await eventually(
+      () => subject.failures.length === end && subject.states.at(-1) === 'waiting',
+      () => `end ${end}; ${subject.states.slice(-5)}`,
+    );
+    clock.advance(1000);
+  }
+  assert.deepEqual(
+    subject.failures.map(({ code }) => code),
+    Array(3).fill('CONNECTION_LOST'),
+  );
+});

@@ -1,4 +1,4 @@
-/** Each of these failed when it was written (Nov 22, commit b815fe9). To be put into test/session/. */
+/** Faults that were found by reading, each as the sequence that led to it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { packetIdOf } from '../simulation/key.js';
@@ -6,7 +6,7 @@ import { Stage } from './stage.js';
 
 const KEPT = { sessionPresent: true };
 
-test('01 a slow line, on which every message is answered in order, sends nothing to quarantine', () => {
+test('a slow line, on which every message is answered in order, sends nothing to quarantine', () => {
   for (const messageMs of [2000, 4000, 8000, 14_000]) {
     const stage = new Stage({ ackTimeoutMs: 30_000 });
     stage.online();
@@ -26,7 +26,7 @@ test('01 a slow line, on which every message is answered in order, sends nothing
   }
 });
 
-test('01b a broker that hangs at one message sends no other to quarantine', () => {
+test('a broker that hangs at one message sends no other to quarantine', () => {
   const stage = new Stage({ ackTimeoutMs: 1000 });
   stage.online();
   stage.accept('command', 1);
@@ -49,7 +49,7 @@ test('01b a broker that hangs at one message sends no other to quarantine', () =
   );
 });
 
-test('02 a broker that is ill, and closes each connection before it has acknowledged anything, does not empty the lane into quarantine', () => {
+test('a broker that is ill, and closes each connection before it has acknowledged anything, does not empty the lane into quarantine', () => {
   const stage = new Stage({ protocolVersion: 4 });
   stage.accept('telemetry', 100);
   for (let i = 0; i < 60; i++) {
@@ -62,7 +62,7 @@ test('02 a broker that is ill, and closes each connection before it has acknowle
 });
 
 for (const code of [0x89, 0x8b, 0x96, 0x97, 0x98]) {
-  test(`03 a broker that ends connections with 0x${code.toString(16)}, which is about no message, sends none to quarantine`, () => {
+  test(`a broker that ends connections with 0x${code.toString(16)}, which is about no message, sends none to quarantine`, () => {
     const stage = new Stage({});
     stage.accept('telemetry', 5);
     for (let i = 0; i < 12; i++) {
@@ -74,7 +74,7 @@ for (const code of [0x89, 0x8b, 0x96, 0x97, 0x98]) {
   });
 }
 
-test('04 a broker that says 0x93 although its Receive Maximum was kept is not overrun for ever', () => {
+test('a broker that says 0x93 although its Receive Maximum was kept is not overrun for ever', () => {
   const stage = new Stage({});
   stage.online();
   stage.accept('telemetry', 30);
@@ -94,7 +94,7 @@ test('04 a broker that says 0x93 although its Receive Maximum was kept is not ov
 });
 
 for (const count of [3, 4, 5]) {
-  test(`05 ${count} messages that a 3.1.1 broker never answers do not hold up a new process for ever`, () => {
+  test(`${count} messages that a 3.1.1 broker never answers do not hold up a new process for ever`, () => {
     const stage = new Stage({ protocolVersion: 4, ackTimeoutMs: 1000 });
     stage.online();
     stage.accept('telemetry', 10, { qos: 2 });
@@ -122,7 +122,7 @@ for (const count of [3, 4, 5]) {
   });
 }
 
-test('06 a message is sent although its identifier belonged to one that was being condemned when its batch was found damaged', () => {
+test('a message is sent although its identifier belonged to one that was being condemned when its batch was found damaged', () => {
   const stage = new Stage({});
   stage.online();
   stage.accept('command', 2);
@@ -144,7 +144,7 @@ test('06 a message is sent although its identifier belonged to one that was bein
   assert.ok(sent.has('c2048'), 'c2048, which has the identifier of c1, was settled and never sent');
 });
 
-test('06b a walk that goes back for a retry to what has become unreadable keeps count of what is in flight', () => {
+test('a walk that goes back for a retry to what has become unreadable keeps count of what is in flight', () => {
   const stage = new Stage({});
   stage.online();
   stage.accept('telemetry', 5);
@@ -156,7 +156,7 @@ test('06b a walk that goes back for a retry to what has become unreadable keeps 
   assert.equal(stage.session.countsOf('telemetry').published, 4);
 });
 
-test('06c what was released behind an unreadable message is followed to its PUBCOMP, so that a stop can end', () => {
+test('what was released behind an unreadable message is followed to its PUBCOMP, so that a stop can end', () => {
   const stage = new Stage({});
   stage.online();
   stage.accept('telemetry', 3, { qos: 2 });
@@ -171,7 +171,7 @@ test('06c what was released behind an unreadable message is followed to its PUBC
   assert.equal(stage.session.state, 'offline', `${stage.session.inflight} count as in flight`);
 });
 
-test('06d a PUBREC that is being stored when the message before it is found unreadable still gets its PUBREL', () => {
+test('a PUBREC that is being stored when the message before it is found unreadable still gets its PUBREL', () => {
   const stage = new Stage({});
   stage.online();
   stage.accept('telemetry', 2, { qos: 2 });
@@ -186,7 +186,7 @@ test('06d a PUBREC that is being stored when the message before it is found unre
   assert.deepEqual(stage.sentWords(), ['PUBREL t1']);
 });
 
-test('07 an empty answer to a read of an earlier connection says nothing of what was accepted since', () => {
+test('an empty answer to a read of an earlier connection says nothing of what was accepted since', () => {
   const stage = new Stage({});
   stage.online();
   stage.accept('telemetry', 3);
@@ -206,7 +206,7 @@ test('07 an empty answer to a read of an earlier connection says nothing of what
   assert.deepEqual(stage.publishedKeys(), ['t5', 't6', 't7', 't8']);
 });
 
-test('08 the bound after a start lies as little ahead as in a new cache', () => {
+test('the bound after a start lies as little ahead as in a new cache', () => {
   const stage = new Stage({ firstOffset: 100_000 });
   stage.online();
   stage.accept('telemetry', 5000);
@@ -214,7 +214,7 @@ test('08 the bound after a start lies as little ahead as in a new cache', () => 
   assert.ok(boundOffset <= 100_300, `the bound is ${boundOffset - 100_000} ahead`);
 });
 
-test('09 an identifier whose QoS 2 exchange was never ended is released before another message gets it', () => {
+test('an identifier whose QoS 2 exchange was never ended is released before another message gets it', () => {
   const stage = new Stage({ ackTimeoutMs: 1000 });
   stage.online();
   stage.accept('command', 2100, { qos: 2 });
@@ -240,7 +240,7 @@ test('09 an identifier whose QoS 2 exchange was never ended is released before a
   assert.ok(next > 0 && seen[next - 1] === 'pubrel', `under the identifier of c0: ${seen.join(', ')}`);
 });
 
-test('10 a broker that takes longer for everything than ackTimeout gets on, and does not get the same for ever', () => {
+test('a broker that takes longer for everything than ackTimeout gets on, and does not get the same for ever', () => {
   const stage = new Stage({ ackTimeoutMs: 30_000 });
   stage.online();
   stage.accept('telemetry', 40);
@@ -259,7 +259,7 @@ test('10 a broker that takes longer for everything than ackTimeout gets on, and 
   assert.ok(done > 0, `nothing is settled after 30 connections; the broker got ${copies} copies of 18 messages`);
 });
 
-test('11 a command does not wait after a crash for thousands of telemetry messages that were never sent', () => {
+test('a command does not wait after a crash for thousands of telemetry messages that were never sent', () => {
   const stage = new Stage({ protocolVersion: 4, firstOffset: 1000 });
   stage.online();
   stage.accept('telemetry', 6000, { qos: 2 });
@@ -280,7 +280,7 @@ test('11 a command does not wait after a crash for thousands of telemetry messag
   assert.ok(isOut && before <= 300, `${before} telemetry messages went before it`);
 });
 
-test('12 PUBRECs for nothing, from a broker that reads nothing, do not pile up answers', () => {
+test('PUBRECs for nothing, from a broker that reads nothing, do not pile up answers', () => {
   const stage = new Stage({});
   stage.online();
   stage.isWritable = false;
@@ -292,7 +292,7 @@ test('12 PUBRECs for nothing, from a broker that reads nothing, do not pile up a
   assert.ok(length < 100, `${length} PUBRELs wait in a socket that is full`);
 });
 
-test('13 "packet identifier in use" in a PUBACK does not settle a message of QoS 1', () => {
+test('"packet identifier in use" in a PUBACK does not settle a message of QoS 1', () => {
   const stage = new Stage({});
   stage.online();
   stage.accept('telemetry', 1, { qos: 2 });
@@ -304,7 +304,7 @@ test('13 "packet identifier in use" in a PUBACK does not settle a message of QoS
   assert.equal(stage.session.cursorOf('telemetry').head, 0);
 });
 
-test('14 a PUBLISH of QoS 1 from the broker is acknowledged, or ends the connection [MQTT-4.3.2-4]', () => {
+test('a PUBLISH of QoS 1 from the broker is acknowledged, or ends the connection [MQTT-4.3.2-4]', () => {
   const stage = new Stage({});
   stage.online();
   stage.sent();
@@ -312,14 +312,14 @@ test('14 a PUBLISH of QoS 1 from the broker is acknowledged, or ends the connect
   assert.ok(stage.sent().some(({ cmd }) => cmd === 'puback') || stage.endCode() !== undefined);
 });
 
-test('14b AUTH without an authentication method is a protocol error [MQTT 5.0 §4.12]', () => {
+test('AUTH without an authentication method is a protocol error [MQTT 5.0 §4.12]', () => {
   const stage = new Stage({});
   stage.online();
   stage.answer({ cmd: 'auth', reasonCode: 0x18 });
   assert.equal(stage.endCode(), 'BROKER_PROTOCOL');
 });
 
-test('16 a 3.1.1 broker that closes above a number of QoS 1 messages in flight is not overrun again and again', () => {
+test('a 3.1.1 broker that closes above a number of QoS 1 messages in flight is not overrun again and again', () => {
   const stage = new Stage({ protocolVersion: 4 });
   stage.online();
   for (let i = 0; i < 30; i++) stage.accept('telemetry', 1000);
@@ -335,7 +335,7 @@ test('16 a 3.1.1 broker that closes above a number of QoS 1 messages in flight i
   assert.ok(closes <= 5, `closed ${closes} times in 30,000 messages`);
 });
 
-test('18 a candidate for a full broker does not go before its lane when the broker has room by now', () => {
+test('a candidate for a full broker does not go before its lane when the broker has room by now', () => {
   const stage = new Stage({});
   stage.online({ properties: { receiveMaximum: 10 } });
   stage.accept('telemetry', 4, { qos: 2 });
