@@ -413,6 +413,10 @@ export class Session {
   #refuseDelivery(packet: Packet): void {
     const answer = answerOf(packet);
     if (answer === undefined || !this.#sender.output.isWritable) return;
+    if (answer.messageId === 0) {
+      this.#fail(new NorthError('BROKER_PROTOCOL', `The broker sent ${packet.cmd} without a packet identifier.`));
+      return;
+    }
     const bytes = mqttPacket.generate(answer, { protocolVersion: this.#protocolVersion });
     this.#sender.output.write(bytes, this.#nowMs);
   }
@@ -514,9 +518,10 @@ const LEARNED_WINDOW_LEAST = 10;
 const LEARNED_FOR_MS = 3_600_000;
 
 function answerOf(packet: Packet): Packet | undefined {
-  if (packet.cmd === 'publish' && packet.qos === 1) return { cmd: 'puback', messageId: packet.messageId ?? 0 };
-  if (packet.cmd === 'publish' && packet.qos === 2) return { cmd: 'pubrec', messageId: packet.messageId ?? 0 };
-  return packet.cmd === 'pubrel' ? { cmd: 'pubcomp', messageId: packet.messageId ?? 0 } : undefined;
+  const messageId = packet.messageId ?? 0;
+  if (packet.cmd === 'publish' && packet.qos === 1) return { cmd: 'puback', messageId };
+  if (packet.cmd === 'publish' && packet.qos === 2) return { cmd: 'pubrec', messageId };
+  return packet.cmd === 'pubrel' ? { cmd: 'pubcomp', messageId } : undefined;
 }
 
 /** What to call an end without a reason: before the broker has accepted us it is a refusal, afterwards a loss. */

@@ -148,6 +148,7 @@ export class Plant {
 
   async killService(): Promise<void> {
     await this.service.kill();
+    this.clock.clearAfter(this.service.pid);
     this.note(`service ${this.service.pid} killed`);
   }
 
@@ -196,6 +197,7 @@ export class Plant {
   async close(keep: ((plant: Plant) => void) | undefined): Promise<void> {
     this.crew.end();
     await this.service.kill().catch(() => undefined);
+    this.clock.clearAfter(this.service.pid);
     await this.proxy.close();
     await this.broker.kill();
     if (keep !== undefined) {

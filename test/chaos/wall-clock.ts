@@ -5,7 +5,7 @@
  * it alone when an administrator sets the time: timers and time-outs go on.
  */
 import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export class WallClock {
@@ -27,6 +27,13 @@ export class WallClock {
   set(offsetSeconds: number): void {
     this.offsetSeconds = offsetSeconds;
     writeFileSync(this.#file, `${offsetSeconds < 0 ? '' : '+'}${offsetSeconds}`);
+  }
+
+  /** The library leaves two files behind with a process that is killed, which the next one with its number would trip over. */
+  clearAfter(pid: number): void {
+    for (const name of [`faketime_shm_${pid}`, `sem.faketime_sem_${pid}`]) {
+      rmSync(join('/dev/shm', name), { force: true });
+    }
   }
 
   /** What a process needs in its environment to have this clock. */

@@ -159,8 +159,6 @@ class Story {
         for (let i = 0; i < one.count; i++) this.#answerOldest();
         return;
       case 'pass':
-        // A socket that is full for long has a test of its own: test/session/timeout.test.ts.
-        if (!stage.isWritable) this.#take({ do: 'block', isWritable: true });
         stage.pass(one.ms);
         return;
       case 'lose':

@@ -143,3 +143,36 @@ test('a session with nothing to do asks for nothing but its ping', () => {
   assert.equal(stage.session.hasUnsaved, false);
   assert.equal(stage.wakeMs, undefined);
 });
+
+test('a ping that is due while the socket is full waits for it, and nobody is woken for nothing', () => {
+  const stage = new Stage({ keepaliveSeconds: 10, ackTimeoutMs: 10_000 });
+  stage.online();
+  stage.isWritable = false;
+  stage.accept('telemetry', 1, { qos: 0 });
+  stage.pass(9_999);
+  assert.equal(stage.pings(), 0);
+  assert.equal(stage.session.state, 'online');
+  stage.isWritable = true;
+  stage.session.drained(stage.nowMs, stage.wallMs);
+  assert.equal(stage.pings(), 1);
+});
+
+test('a broker that takes longer than the time-out for everything gets twice the time with each connection', () => {
+  const stage = new Stage({ ackTimeoutMs: 1000 });
+  stage.online();
+  stage.accept('telemetry', 1);
+  const livedMs: number[] = [];
+  for (let i = 0; i < 12; i++) {
+    const startMs = stage.nowMs;
+    while (stage.session.state === 'online') stage.pass(500);
+    livedMs.push(stage.nowMs - startMs);
+    stage.online(KEPT);
+  }
+  assert.deepEqual(livedMs.slice(0, 4), [1000, 2000, 4000, 8000]);
+  assert.equal(livedMs.at(-1), 600_000, 'ten minutes at most');
+  stage.pass(500);
+  stage.acknowledge('puback', ['t0']);
+  stage.accept('telemetry', 1);
+  stage.pass(1000);
+  assert.equal(stage.session.state, 'offline', 'what is quick again is waited for as before');
+});

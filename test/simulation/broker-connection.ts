@@ -27,7 +27,7 @@ export class BrokerConnection implements LinkEnd {
   /** Identifiers of QoS 2 that came on this connection and are not complete. */
   readonly #seen = new Set<number>();
   /** PUBRELs that belonged to nothing: each may be answered once. */
-  readonly #unaskedPubrels = new Set<number>();
+  readonly #unaskedPubrels: number[] = [];
   #lastReplyMs = 0;
   /** Replies that wait for their time; none overtakes another. */
   #replyCount = 0;
@@ -108,7 +108,7 @@ export class BrokerConnection implements LinkEnd {
         this.#reply({ ...packet, cmd: packet.cmd === 'pubrec' ? 'pubcomp' : 'pubrec' }, whenSent);
         return;
       default:
-        if (fault.how === 'unaskedPubrel') this.#unaskedPubrels.add(fault.unknownId);
+        if (fault.how === 'unaskedPubrel') this.#unaskedPubrels.push(fault.unknownId);
         this.#reply({ cmd: UNASKED[fault.how], messageId: fault.unknownId });
         this.#reply(packet, whenSent);
     }
@@ -147,8 +147,14 @@ export class BrokerConnection implements LinkEnd {
     else if (packet.cmd === 'pubrel') this.#release(packet.messageId ?? 0, this.#session);
     else if (packet.cmd === 'pingreq') this.#reply({ cmd: 'pingresp' });
     else if (packet.cmd === 'disconnect') this.drop();
-    else if (packet.cmd === 'pubcomp' && this.#unaskedPubrels.delete(packet.messageId ?? 0)) return;
+    else if (packet.cmd === 'pubcomp') this.#completed(packet.messageId ?? 0);
     else this.#problem(`an unexpected ${packet.cmd} came`);
+  }
+
+  #completed(id: number): void {
+    const at = this.#unaskedPubrels.indexOf(id);
+    if (at < 0) this.#problem(`a PUBCOMP came for ${id}, which was not asked for`);
+    else this.#unaskedPubrels.splice(at, 1);
   }
 
   #accept(packet: IConnectPacket): void {

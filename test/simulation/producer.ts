@@ -26,6 +26,10 @@ export interface ProducerMessage {
   message: Message;
 }
 
+export interface HandedMessage extends ProducerMessage {
+  producer: Producer;
+}
+
 export class Producer {
   readonly messages: readonly ProducerMessage[];
   readonly plan: PlannedAppend;

@@ -20,6 +20,9 @@ export async function problemsOf(plan: WorldPlan): Promise<string[]> {
 
 const ATTEMPTS_MAX = 2000;
 
+/** What a plan may leave out of its broker. */
+const OPTIONAL_HABITS = ['receiveMaxima', 'refused', 'maximumPacketSizeBytes', 'retainAvailable'] as const;
+
 /** What a plan may leave out. */
 const OPTIONAL = ['fallsBack', 'reconnectPeriodMs', 'dialDelayMs', 'pieceSizeMax', 'cache', 'endsStopped'] as const;
 
@@ -76,8 +79,9 @@ function* smallerPlans(plan: WorldPlan): Generator<WorldPlan> {
     const { [name]: _, ...rest } = plan;
     yield rest;
   }
-  if (broker.receiveMaxima !== undefined) {
-    const { receiveMaxima: _, ...rest } = broker;
+  for (const name of OPTIONAL_HABITS) {
+    if (broker[name] === undefined) continue;
+    const { [name]: _, ...rest } = broker;
     yield { ...plan, broker: rest };
   }
   if (plan.messagesPerSecond > 0) yield { ...plan, messagesPerSecond: 0 };

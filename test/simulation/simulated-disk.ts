@@ -160,7 +160,9 @@ export class SimulatedDisk {
         problems.push(...stored.commit(request, epoch));
       }
     }
-    if (droppedCount > 0) this.#noteDropped(droppedCount, boundOffset);
+    // A bound that the same transaction has lowered holds for what is dropped in it.
+    const { telemetry } = stored.progress.lanes;
+    if (droppedCount > 0) this.#noteDropped(droppedCount, Math.min(boundOffset, telemetry.boundOffset));
     this.#checkSize(isAppended, requests.length);
   }
 

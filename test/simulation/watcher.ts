@@ -229,6 +229,9 @@ export class Watcher {
     if (!this.#stored.isReceived(lane, offset) || this.#finished.has(key)) {
       // A PUBREC that belongs to nothing is answered, so that the broker forgets its identifier [MQTT-4.3.3-4].
       const unasked = connection.unaskedPubrecs.get(packet.packetId) ?? 0;
+      // What went to quarantine in the middle of its exchange may be held: the broker is made to forget it.
+      const former = keyOf(lane, offset - rangeSizeOf(lane));
+      if (this.#stored.quarantine.has(key) || this.#stored.quarantine.has(former)) return;
       if (unasked === 0) breach('its PUBREC is not stored');
       connection.unaskedPubrecs.set(packet.packetId, unasked - 1);
       return;

@@ -15,7 +15,7 @@ import { type Key, keyOf } from './key.js';
 import { ModelBroker } from './model-broker.js';
 import { Places } from './places.js';
 import type { WorldPlan } from './plan.js';
-import { type Outcome, Producer, type ProducerMessage } from './producer.js';
+import { type HandedMessage, type Outcome, Producer } from './producer.js';
 import { Random } from './random.js';
 import { SimulatedDisk } from './simulated-disk.js';
 import { type AskedSave, SimulatedProcess } from './simulated-process.js';
@@ -36,10 +36,6 @@ const CALM_PER_FAILURE_MS = 1100;
 /** So far ahead of what was accepted, an identifier means nothing yet. */
 const UNUSED_AHEAD = 1000;
 
-export interface Accepted extends ProducerMessage {
-  producer: Producer;
-}
-
 export class World {
   readonly plan: WorldPlan;
   readonly timeline = new Timeline();
@@ -50,7 +46,7 @@ export class World {
   readonly watcher: Watcher;
   readonly producers: readonly Producer[];
   /** All messages that anybody wants to hand in, by name. */
-  readonly messages = new Map<Key, Accepted>();
+  readonly messages = new Map<Key, HandedMessage>();
   readonly problems: string[] = [];
   readonly expectations = new Expectations(this);
   readonly faults: WorldFaults;
