@@ -413,7 +413,7 @@ export class Session {
   #refuseDelivery(packet: Packet): void {
     const answer = answerOf(packet);
     if (answer === undefined || !this.#sender.output.isWritable) return;
-    if (answer.messageId === 0) {
+    if ((answer.messageId ?? 0) < 1) {
       this.#fail(new NorthError('BROKER_PROTOCOL', `The broker sent ${packet.cmd} without a packet identifier.`));
       return;
     }
