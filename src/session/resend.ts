@@ -9,8 +9,8 @@
  *   them. Mosquitto refuses what is too much with 0x97 under MQTT 5, so that it loses its place in the order, and under
  *   3.1.1 acknowledges and drops it. Where the quota is large, the window is the quota's rest.
  * - Other MQTT 5 brokers end the connection [MQTT-3.3.4-7]. Then all go one at a time. When even the first one is too much,
- *   the broker is full, and takes nothing but what it holds: the next connections begin with one candidate each, until
- *   one is found that makes room.
+ *   the broker is full of what a former process sent, or takes less than before. It takes nothing but what it holds then:
+ *   the next connections begin with one candidate each, until one is found that makes room.
  */
 import { LANES } from '../core/lane.js';
 import type { QoS } from '../core/message.js';
@@ -81,7 +81,7 @@ export class Resend {
    * @param isOverrun the broker has said that it was [MQTT 5.0 §3.14.2.1, 0x93].
    */
   ended(isByBroker: boolean, isOverrun: boolean): void {
-    if (isOverrun && this.isAlone && this.isUnsure) this.#turn++;
+    if (isOverrun && this.isAlone) this.#turn++;
     this.#cautionWidth = 1;
     this.isAlone = isOverrun || (this.isUnsure && isByBroker);
   }

@@ -33,8 +33,9 @@ export class BrokerConnection implements LinkEnd {
   #replyCount = 0;
   readonly #number: number;
   /**
-   * Whether what the broker holds from former connections counts against its Receive Maximum, as with Mosquitto. The quota
-   * begins anew with every connection [MQTT 5.0 §4.9], so that no broker may count more than it announces.
+   * Whether what the broker holds from former connections counts against its Receive Maximum, as with Mosquitto. When that
+   * has shrunk since, nobody could send again what was in flight; and the quota begins anew with every connection
+   * [MQTT 5.0 §4.9].
    */
   #countsAll = true;
   /** As it is announced on this connection. */
@@ -178,7 +179,7 @@ export class BrokerConnection implements LinkEnd {
     }
     const { session, present } = this.#broker.join(packet, this, this.#link);
     this.#session = session;
-    this.#countsAll = session.held.size <= (this.#receiveMaximum ?? 0);
+    this.#countsAll = !session.isCrowded(this.#receiveMaximum ?? 65_535);
     const { traits } = this.#broker;
     const connack: IConnackPacket = { cmd: 'connack', sessionPresent: present };
     if (this.#version === 4) connack.returnCode = 0;

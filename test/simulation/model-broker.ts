@@ -34,6 +34,15 @@ export class BrokerSession {
   readonly held = new Map<number, Held>();
   /** False until the client is known to have stored that this session is a new one. */
   isKnownToClient = false;
+  #receiveMaximum = 0;
+  #isCrowded = false;
+
+  /** A new connection, with this Receive Maximum: true while anything is held from one that had a larger one. */
+  isCrowded(receiveMaximum: number): boolean {
+    this.#isCrowded = this.held.size > 0 && (this.#isCrowded || receiveMaximum < this.#receiveMaximum);
+    this.#receiveMaximum = receiveMaximum;
+    return this.#isCrowded;
+  }
 }
 
 export class ModelBroker {

@@ -16,7 +16,8 @@ export function verdictOf(world: World): string[] {
   const looksPoisonous = plan.faults.filter(({ kind }) => KILLS.includes(kind)).length >= 4;
   const isAtQos0 = plan.broker.maximumQos === 0;
   const poison = new Set([...plan.broker.poison, ...plan.broker.ignored]);
-  const isCalm = plan.faults.length === 0 && poison.size === 0 && newProcessCount === 0;
+  const isCalm =
+    plan.faults.length === 0 && poison.size === 0 && newProcessCount === 0 && world.process.onlineCount === 1;
   const refused = new Set(plan.broker.refused?.map(({ key }) => key));
   // Who may not publish to a topic once is not tried there for a minute: what follows goes to quarantine unsent.
   const isTopicRefused = plan.broker.refused?.some(({ code }) => code === 0x87) === true;
