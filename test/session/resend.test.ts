@@ -106,3 +106,23 @@ test('a message that a 3.1.1 broker never answers does not hold up the others fo
   }
   assert.deepEqual([...stage.cache.quarantine.keys()], ['t2']);
 });
+
+test('a broker that takes less after its restart than it holds is offered what it may hold, one candidate after the other', () => {
+  const stage = new Stage({});
+  stage.online({ properties: { receiveMaximum: 10 } });
+  stage.accept('telemetry', 1);
+  stage.accept('telemetry', 1, { qos: 2 });
+  stage.lose();
+  const restarted = { ...KEPT, properties: { receiveMaximum: 1 } };
+  stage.online(restarted);
+  // It holds t1, so that t0 is one too many each time.
+  const tries = [stage.sentWords()];
+  while (!tries.at(-1)?.includes('PUBLISH t1 dup') && tries.length < 10) {
+    stage.answer(OVERRUN);
+    stage.online(restarted);
+    tries.push(stage.sentWords());
+  }
+  assert.deepEqual(tries.at(-1), ['PUBLISH t1 dup']);
+  exchange(stage, 't1');
+  assert.deepEqual(stage.sentWords(), ['PUBREL t1', 'PUBLISH t0 dup']);
+});

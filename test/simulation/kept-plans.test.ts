@@ -62,6 +62,12 @@ const KEPT: Readonly<Record<string, WorldPlan>> = {
       ...Array.from({ length: 30 }, (_, i) => appendOf('telemetry', 1, 1, 4000 + i * 1500)),
     ],
   }),
+  'a new process never found the one message that a full broker was waiting for': calmPlan(2002086, {
+    latencyMs: 20,
+    broker: { receiveMaximum: 1, deliversAt: 'pubrel' },
+    appends: [appendOf('telemetry', 1, 2), appendOf('command', 1, 2, 60)],
+    faults: [{ kind: 'crashAt', atMs: 70, arrivingSizeBytes: 0 }],
+  }),
 };
 
 for (const [name, plan] of Object.entries(KEPT)) {
