@@ -75,7 +75,7 @@ export class Acknowledgements {
     const { slots } = this.#ledger;
     const state = slots.state[id];
     if (type === PUBCOMP) {
-      if (this.#ledger.tainted.delete(id)) return undefined;
+      if (this.#ledger.openExchanges.complete(id)) return undefined;
       // 0x92 says that the broker has forgotten the identifier: the exchange was complete before.
       if (state === RELEASED && (reasonCode < 0x80 || reasonCode === PACKET_ID_NOT_FOUND)) this.#settle(id, nowMs);
       return undefined;

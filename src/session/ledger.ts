@@ -13,6 +13,7 @@ import type { MessageOffset, QoS } from '../core/message.js';
 import type { QuarantineReason, SessionIdentity, SessionProgress } from '../core/progress.js';
 import { LaneCursor } from './lane-cursor.js';
 import type { OldestSent } from './liveness.js';
+import { OpenExchanges } from './open-exchanges.js';
 import { type Cursors, restoreProgress, snapshotProgress } from './progress.js';
 import {
   CONDEMNED,
@@ -66,11 +67,7 @@ export class Ledger {
   /** Identifiers that wait for their retry. */
   deferred: number[] = [];
 
-  /**
-   * Identifiers of messages that went to quarantine in the middle of an exchange, with the time of the last PUBREL for
-   * them: the broker may hold them, and would take another message with the same identifier for the former one.
-   */
-  readonly tainted = new Map<number, number>();
+  readonly openExchanges = new OpenExchanges();
 
   readonly #save: (save: SessionSave) => void;
   #sentCount = 0;
@@ -154,8 +151,7 @@ export class Ledger {
     this.#exactBounds = false;
     releasable.sort((a, b) => this.slots.receivedOrder[a]! - this.slots.receivedOrder[b]!);
     this.releasable = releasable;
-    if (!sessionKept) this.tainted.clear();
-    else for (const id of this.tainted.keys()) this.tainted.set(id, Number.NEGATIVE_INFINITY);
+    this.openExchanges.resume(sessionKept);
     if (!sessionKept) {
       this.#received = [];
       // A save that is still under way speaks of the former session.
@@ -266,7 +262,7 @@ export class Ledger {
    */
   condemn(id: number, offset: number, reason: QuarantineReason, wasInFlight: boolean, mayBeHeld: boolean): void {
     if (wasInFlight) this.inflight--;
-    if (mayBeHeld && !(wasInFlight && this.slots.qos[id] === 1)) this.tainted.set(id, Number.NEGATIVE_INFINITY);
+    if (mayBeHeld && !(wasInFlight && this.slots.qos[id] === 1)) this.openExchanges.add(id);
     const cursor = this.cursorOf(id);
     this.slots.state[id] = CONDEMNED;
     // A message that was never sent may lie beyond the last that was; the snapshot must see it.

@@ -20,8 +20,6 @@ import type { Window } from './window.js';
 
 /** One turn writes at most so much, so that acknowledgements and other connectors get their share of the thread. */
 const TURN_SIZE_MAX_BYTES = 1024 * 1024;
-/** For the PUBREL of a message that is in quarantine. */
-const PUBREL_TIMEOUT_MS = 30_000;
 const READ_AHEAD_BYTES = 4 * 1024 * 1024;
 
 export interface SenderPort {
@@ -207,14 +205,18 @@ export class Sender {
       this.#ledger.released(id, nowMs);
     }
     if (done > 0) this.#ledger.releasable = done === due.length ? [] : due.slice(done);
-    for (const [id, releasedMs] of this.#ledger.tainted) {
-      if (releasedMs !== Number.NEGATIVE_INFINITY || !this.output.isWritable) continue;
-      // Until it is stored that the message is in quarantine, the next process would send it again.
-      if (this.#ledger.slots.state[id] === CONDEMNED) continue;
+    if (this.#ledger.openExchanges.count > 0) this.#endExchanges(nowMs);
+  }
+
+  #endExchanges(nowMs: number): void {
+    const { openExchanges, slots } = this.#ledger;
+    const release = (id: number): boolean => {
+      if (!this.output.isWritable) return false;
       this.output.reserve(5, nowMs);
       this.output.size = writePubrel(this.output.buffer, this.output.size, id, 0);
-      this.#ledger.tainted.set(id, nowMs);
-    }
+      return true;
+    };
+    openExchanges.release((id) => slots.state[id] !== CONDEMNED, release, nowMs);
   }
 
   /** Gives false when lower lanes must not go on: the socket or the turn is full, or the rate is used up. */
@@ -248,7 +250,7 @@ export class Sender {
         ledger.settleUnsent(id, nowMs);
         continue;
       }
-      if (ledger.tainted.size > 0 && this.#isTainted(cursor.nextId, nowMs)) return true;
+      if (ledger.openExchanges.count > 0 && this.#isBlocked(cursor.nextId, nowMs)) return true;
       const batch = cursor.batch;
       this.#readAhead(cursor);
       if (batch === undefined) return true;
@@ -278,17 +280,10 @@ export class Sender {
     }
   }
 
-  /** A broker that does not answer the PUBREL for so long has no such exchange. */
-  #isTainted(id: number, nowMs: number): boolean {
-    const releasedMs = this.#ledger.tainted.get(id);
-    if (releasedMs === undefined) return false;
-    const dueMs = releasedMs + PUBREL_TIMEOUT_MS;
-    if (releasedMs === Number.NEGATIVE_INFINITY || nowMs < dueMs) {
-      if (releasedMs !== Number.NEGATIVE_INFINITY) this.resumeAtMs = dueMs;
-      return true;
-    }
-    this.#ledger.tainted.delete(id);
-    return false;
+  #isBlocked(id: number, nowMs: number): boolean {
+    const untilMs = this.#ledger.openExchanges.blockedUntilMs(id, nowMs);
+    if (untilMs !== undefined && untilMs !== Number.POSITIVE_INFINITY) this.resumeAtMs = untilMs;
+    return untilMs !== undefined;
   }
 
   #windowNow(terms: ConnectionTerms): number {

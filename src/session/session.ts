@@ -9,15 +9,17 @@
  * What survives a crash at any instruction is what the ledger has stored; see `ledger.ts` for what that is, `slots.ts`
  * for the life of a message and DESIGN's rules on the wire for the order of things after a reconnect.
  */
-import mqttPacket, { type IConnackPacket, type Packet } from 'mqtt-packet';
+import type { IConnackPacket, Packet } from 'mqtt-packet';
 import { NorthError } from '../core/error.js';
 import { type ErrorCode, isErrorCode } from '../core/error-codes.js';
 import { type Lane, laneIndex } from '../core/lane.js';
 import type { Batch, QuarantineReason } from '../core/progress.js';
 import { encodeDisconnect, PINGREQ } from '../wire/control-packets.js';
 import { type AcknowledgementType, PacketReader } from '../wire/packet-reader.js';
+import { answerToUnasked } from '../wire/unasked-delivery.js';
 import { Acknowledgements } from './acknowledgement.js';
 import { disconnectError } from './connect-error.js';
+import { Experience } from './experience.js';
 import { Handshake, type HandshakeOptions } from './handshake.js';
 import type { LaneCursor } from './lane-cursor.js';
 import type { LatencyHistogram } from './latency.js';
@@ -27,7 +29,6 @@ import type { SessionPort } from './port.js';
 import { RateLimit } from './rate-limit.js';
 import { type ConnectionTerms, Sender, type SenderCounts } from './sender.js';
 import { assertWay, type SessionState } from './state.js';
-import { Suspicion } from './suspicion.js';
 
 export type { SessionEvent, SessionPort } from './port.js';
 
@@ -47,7 +48,7 @@ export class Session {
   readonly #port: SessionPort;
   readonly #ledger: Ledger;
   readonly #sender: Sender;
-  readonly #suspicion: Suspicion;
+  readonly #experience: Experience;
   readonly #acknowledgements: Acknowledgements;
   readonly #liveness: Liveness;
   readonly #handshake: Handshake;
@@ -59,21 +60,11 @@ export class Session {
   #redialsAtOnce = false;
   #nowMs = 0;
   #wallMs = 0;
-  /** The broker has said that we sent more than its Receive Maximum. */
-  #isOverrun = false;
-  /** The broker has ended the connection with a reason that is about none of the messages. */
-  #isExplained = false;
-  #grantedMs = 0;
-  /** Connections that died under more than an ordinary number of messages. */
-  #deathsUnderMany = 0;
-  /** What a broker that announces nothing was seen to bear; and when that was. */
-  #learned = { windowMax: Number.POSITIVE_INFINITY, atMs: 0 };
 
   constructor(options: SessionOptions, stored: StoredSession, port: SessionPort) {
     this.#options = options;
     this.#port = port;
     this.#ledger = new Ledger(stored, (save) => port.save(save));
-    this.#suspicion = new Suspicion(this.#ledger);
     this.#sender = new Sender({
       ledger: this.#ledger,
       port,
@@ -88,6 +79,14 @@ export class Session {
     });
     this.#liveness = new Liveness(options.ackTimeoutMs);
     this.#handshake = new Handshake(options);
+    this.#experience = new Experience({
+      ledger: this.#ledger,
+      resend: this.#sender.resend,
+      liveness: this.#liveness,
+      acknowledgements: this.#acknowledgements,
+      ackTimeoutMs: options.ackTimeoutMs,
+      narrowed: (window) => port.report({ kind: 'narrowed', window }),
+    });
   }
 
   get latency(): Readonly<LatencyHistogram> {
@@ -113,7 +112,7 @@ export class Session {
 
   /** The window while a message is sought that makes the broker close the connection; undefined: none is. */
   get narrowedTo(): number | undefined {
-    return this.#suspicion.narrowedTo;
+    return this.#experience.suspicion.narrowedTo;
   }
 
   get hasUnsaved(): boolean {
@@ -135,8 +134,7 @@ export class Session {
     this.#enter('handshaking');
     this.#protocolVersion = protocolVersion;
     this.#error = undefined;
-    this.#isOverrun = false;
-    this.#isExplained = false;
+    this.#experience.begin(protocolVersion);
     this.#terms = undefined;
     this.#liveness.begin(nowMs);
     this.#sender.output.isWritable = true;
@@ -165,9 +163,7 @@ export class Session {
       this.lastAcknowledgedAtMs = wallMs;
       this.#terms?.window.acknowledged(turnCount, turnLatencySumMs, nowMs);
       this.#liveness.acknowledged(turnLatencySumMs / turnCount, nowMs);
-      this.#suspicion.passed();
-      this.#sender.resend.answered();
-      this.#review();
+      this.#experience.passed(nowMs);
     }
     // Only when the window held messages back: one more goes out in place of those that are complete.
     this.#sender.mayRefill = this.#ledger.inflight < inflightBefore;
@@ -240,7 +236,7 @@ export class Session {
       const code: ErrorCode = isErrorCode(entry.code) ? entry.code : 'PUBLISH_REFUSED';
       this.#port.report({ kind: 'quarantined', lane: entry.lane, offset: entry.offset, code, reason: entry.reason });
     }
-    this.#review();
+    this.#experience.review(nowMs);
     this.#proceed();
   }
 
@@ -308,10 +304,10 @@ export class Session {
     const wasResending = this.#sender.resend.isUnderWay;
     let deferredDueMs = wasResending ? undefined : this.#ledger.recall(this.#nowMs);
     this.#ledger.lazyCountMax = Math.max(256, this.#terms.window.size * 2);
-    this.#sender.narrowedTo = this.#suspicion.narrowedTo;
+    this.#sender.narrowedTo = this.#experience.suspicion.narrowedTo;
     if (this.#ledger.isIdentityDue) this.#ledger.saveDue(this.#nowMs);
     else {
-      const mayPublish = this.#state !== 'draining' && this.#nowMs >= this.#quietUntilMs();
+      const mayPublish = this.#state !== 'draining' && this.#nowMs >= this.#experience.quietUntilMs;
       this.#sender.pump(this.#terms, this.#nowMs, this.#wallMs, mayPublish);
       if (this.#sender.expiredCount > 0) this.#port.report({ kind: 'expired', count: this.#sender.expiredCount });
       this.#ledger.saveDue(this.#nowMs);
@@ -326,37 +322,6 @@ export class Session {
     this.#liveness.setWritable(this.#sender.output.isWritable, this.#nowMs);
     if (this.#state === 'draining' && this.#ledger.inflight === 0) this.#sayGoodbye();
     this.#wake(deferredDueMs);
-  }
-
-  /** Before a suspect is sent, the connection shows that it lives without it. */
-  #quietUntilMs(): number {
-    return this.#suspicion.wantsQuiet ? this.#grantedMs + QUIET_MS : 0;
-  }
-
-  #review(): void {
-    const tooMany = this.#suspicion.review();
-    if (tooMany === undefined || this.#protocolVersion === 5) return;
-    // No message was to blame: there were too many of them at once, and a 3.1.1 broker cannot say so.
-    this.#learn(Math.max(LEARNED_WINDOW_LEAST, Math.floor(tooMany / 2)));
-  }
-
-  /** A 3.1.1 broker that closes again and again under many messages may take fewer: nothing but our growth was different. */
-  #learnOfMany(): void {
-    const { inflight } = this.#ledger;
-    if (this.#protocolVersion === 5 || inflight <= ORDINARY_INFLIGHT) return;
-    if (++this.#deathsUnderMany < 2) return;
-    this.#deathsUnderMany = 0;
-    this.#learn(Math.max(ORDINARY_INFLIGHT, Math.floor(inflight * 0.75)));
-  }
-
-  #learn(windowMax: number): void {
-    this.#learned = { windowMax: Math.min(windowMax, this.#bearableMax(this.#nowMs)), atMs: this.#nowMs };
-    this.#terms?.window.limitTo(this.#learned.windowMax);
-  }
-
-  /** It may have been the line: what was learned is doubted more with every hour. */
-  #bearableMax(nowMs: number): number {
-    return this.#learned.windowMax * 2 ** Math.floor((nowMs - this.#learned.atMs) / LEARNED_FOR_MS);
   }
 
   #oldestSent(): OldestSent | undefined {
@@ -379,7 +344,7 @@ export class Session {
     consider(this.#ledger.lazySaveDueMs);
     if (this.#terms !== undefined && this.#state !== 'closing') {
       consider(this.#sender.resumeAtMs);
-      if (this.#nowMs < this.#quietUntilMs()) consider(this.#quietUntilMs());
+      if (this.#nowMs < this.#experience.quietUntilMs) consider(this.#experience.quietUntilMs);
       if (this.#sender.isTurnFull) consider(this.#nowMs);
       consider(this.#liveness.nextMs(this.#sender.output.writtenAtMs, this.#oldestSent()));
     }
@@ -398,27 +363,18 @@ export class Session {
     }
     if (packet.cmd === 'pingresp') this.#liveness.pingAnswered();
     else if (packet.cmd === 'disconnect') {
-      this.#isOverrun = packet.reasonCode === RECEIVE_MAXIMUM_EXCEEDED;
-      this.#isExplained = EXPLAINED.has(packet.reasonCode ?? 0);
+      this.#experience.told(packet.reasonCode ?? 0);
       this.#fail(disconnectError(packet.reasonCode ?? 0, packet.properties?.reasonString));
     } else if (packet.cmd === 'auth') {
       this.#fail(new NorthError('BROKER_PROTOCOL', 'The broker sent AUTH, for which we did not ask.'));
     } else this.#refuseDelivery(packet);
   }
 
-  /**
-   * Some brokers subscribe their clients to topics by themselves. We have no use for what comes, but the broker waits for
-   * an answer [MQTT-4.3.2-4, MQTT-4.3.3-8], and while its socket is full it is not given one.
-   */
   #refuseDelivery(packet: Packet): void {
-    const answer = answerOf(packet);
-    if (answer === undefined || !this.#sender.output.isWritable) return;
-    if ((answer.messageId ?? 0) < 1) {
+    const answer = answerToUnasked(packet, this.#protocolVersion);
+    if (answer === 'malformed') {
       this.#fail(new NorthError('BROKER_PROTOCOL', `The broker sent ${packet.cmd} without a packet identifier.`));
-      return;
-    }
-    const bytes = mqttPacket.generate(answer, { protocolVersion: this.#protocolVersion });
-    this.#sender.output.write(bytes, this.#nowMs);
+    } else if (answer !== undefined && this.#sender.output.isWritable) this.#sender.output.write(answer, this.#nowMs);
   }
 
   #connack(packet: IConnackPacket): void {
@@ -440,8 +396,7 @@ export class Session {
     this.#liveness.setKeepalive((grant.serverKeepaliveSeconds ?? this.#options.keepaliveSeconds) * 1000);
     this.#terms = terms;
     this.#acknowledgements.begin();
-    if (this.#protocolVersion === 4) terms.window.limitTo(this.#bearableMax(this.#nowMs));
-    this.#grantedMs = this.#nowMs;
+    this.#experience.granted(terms.window, this.#nowMs);
     this.#sender.begin(terms, this.#nowMs);
     this.#ledger.resume(grant.sessionPresent);
     // Nothing may be published in a new session before it is on disk that the old one is gone: after a crash its PUBRECs
@@ -471,23 +426,8 @@ export class Session {
   }
 
   #learnFromDeath(reason: NorthError): void {
-    const { code } = reason;
-    if (code === 'CLIENT_ID_TAKEN' || code === 'KEEPALIVE_TIMEOUT') return;
-    const { resend } = this.#sender;
-    if (code === 'ACK_OVERDUE') {
-      this.#liveness.gaveUp();
-      resend.unanswered();
-      if (resend.needsNewSession) this.#handshake.startClean();
-    } else resend.ended(code === 'BROKER_CLOSED' || code === 'CONNECTION_LOST', this.#isOverrun);
-    // How many were in flight was at fault, and none of them.
-    if (this.#isOverrun || this.#isExplained) return;
-    if (code === 'BROKER_CLOSED' || code === 'CONNECTION_LOST') this.#learnOfMany();
-    const before = this.#suspicion.narrowedTo;
-    if (code === 'ACK_OVERDUE') {
-      this.#suspicion.answerMissing(this.#nowMs - this.#options.ackTimeoutMs, this.#acknowledgements.answeredOrder);
-    } else this.#suspicion.connectionDied(reason?.message ?? 'the broker closed the connection.');
-    const { narrowedTo } = this.#suspicion;
-    if (narrowedTo !== undefined && narrowedTo !== before) this.#port.report({ kind: 'narrowed', window: narrowedTo });
+    this.#experience.died(reason, this.#nowMs);
+    if (this.#sender.resend.needsNewSession) this.#handshake.startClean();
   }
 
   #fail(error: NorthError): void {
@@ -503,25 +443,6 @@ export class Session {
     this.#sender.output.write(encodeDisconnect(this.#protocolVersion), this.#nowMs);
     this.#port.close(true);
   }
-}
-
-/** [MQTT 5.0 §3.14.2.1] */
-const RECEIVE_MAXIMUM_EXCEEDED = 0x93;
-
-/** Busy, shutting down, taken over, too many, moved, and the like [MQTT 5.0 §3.14.2.1]. */
-const EXPLAINED: ReadonlySet<number> = new Set([0x89, 0x8b, 0x8d, 0x8e, 0x96, 0x97, 0x98, 0x9c, 0x9d, 0x9f, 0xa0]);
-
-const QUIET_MS = 1000;
-/** With so many in flight the window begins. */
-const ORDINARY_INFLIGHT = 20;
-const LEARNED_WINDOW_LEAST = 10;
-const LEARNED_FOR_MS = 3_600_000;
-
-function answerOf(packet: Packet): Packet | undefined {
-  const messageId = packet.messageId ?? 0;
-  if (packet.cmd === 'publish' && packet.qos === 1) return { cmd: 'puback', messageId };
-  if (packet.cmd === 'publish' && packet.qos === 2) return { cmd: 'pubrec', messageId };
-  return packet.cmd === 'pubrel' ? { cmd: 'pubcomp', messageId } : undefined;
 }
 
 /** What to call an end without a reason: before the broker has accepted us it is a refusal, afterwards a loss. */

@@ -1,0 +1,131 @@
+/**
+ * What a session learns from how its connections end: whether a message is to blame, whether it was too much at once, or
+ * whether nothing is to be learned from it.
+ */
+import type { NorthError } from '../core/error.js';
+import type { Acknowledgements } from './acknowledgement.js';
+import type { Ledger } from './ledger.js';
+import type { Liveness } from './liveness.js';
+import type { Resend } from './resend.js';
+import { Suspicion } from './suspicion.js';
+import type { Window } from './window.js';
+
+/** Reason codes of a DISCONNECT [MQTT 5.0 §3.14.2.1]. */
+const RECEIVE_MAXIMUM_EXCEEDED = 0x93;
+/** Busy, shutting down, taken over, too many, moved, and the like: they are about none of the messages. */
+const ABOUT_NO_MESSAGE: ReadonlySet<number> = new Set([
+  0x89, 0x8b, 0x8d, 0x8e, 0x96, 0x97, 0x98, 0x9c, 0x9d, 0x9f, 0xa0,
+]);
+
+/** How long a connection has to live without the suspect before that is sent. */
+const QUIET_MS = 1000;
+/** With so many in flight the window begins. */
+const ORDINARY_INFLIGHT = 20;
+const LEARNED_WINDOW_LEAST = 10;
+const LEARNED_FOR_MS = 3_600_000;
+
+export interface ExperienceOptions {
+  ledger: Ledger;
+  resend: Resend;
+  liveness: Liveness;
+  acknowledgements: Acknowledgements;
+  ackTimeoutMs: number;
+  /** A message is being looked for, with so many in flight at a time. */
+  narrowed: (window: number) => void;
+}
+
+export class Experience {
+  readonly suspicion: Suspicion;
+  readonly #options: ExperienceOptions;
+  #protocolVersion: 4 | 5 = 5;
+  /** The broker has said why it ends the connection. */
+  #reasonCode: number | undefined;
+  #grantedMs = 0;
+  #window: Window | undefined;
+  /** Connections that died under more than an ordinary number of messages. */
+  #deathsUnderMany = 0;
+  /** What a broker that announces nothing was seen to bear; and when that was. */
+  #learned = { windowMax: Number.POSITIVE_INFINITY, atMs: 0 };
+
+  constructor(options: ExperienceOptions) {
+    this.#options = options;
+    this.suspicion = new Suspicion(options.ledger);
+  }
+
+  begin(protocolVersion: 4 | 5): void {
+    this.#protocolVersion = protocolVersion;
+    this.#reasonCode = undefined;
+    this.#window = undefined;
+  }
+
+  granted(window: Window, nowMs: number): void {
+    this.#grantedMs = nowMs;
+    this.#window = window;
+    if (this.#protocolVersion === 4) window.limitTo(this.#bearableMax(nowMs));
+  }
+
+  /** The broker ends the connection with this reason. */
+  told(reasonCode: number): void {
+    this.#reasonCode = reasonCode;
+  }
+
+  /** Until when the connection has to show that it lives without the suspect. */
+  get quietUntilMs(): number {
+    return this.suspicion.wantsQuiet ? this.#grantedMs + QUIET_MS : 0;
+  }
+
+  /** A connection that had been online has ended. */
+  died(reason: NorthError, nowMs: number): void {
+    const { code } = reason;
+    if (code === 'CLIENT_ID_TAKEN' || code === 'KEEPALIVE_TIMEOUT') return;
+    const { resend, liveness, acknowledgements, ackTimeoutMs } = this.#options;
+    const isOverrun = this.#reasonCode === RECEIVE_MAXIMUM_EXCEEDED;
+    const isByBroker = code === 'BROKER_CLOSED' || code === 'CONNECTION_LOST';
+    if (code === 'ACK_OVERDUE') {
+      liveness.gaveUp();
+      resend.unanswered();
+    } else resend.ended(isByBroker, isOverrun);
+    // How many were in flight was at fault, and none of them.
+    if (isOverrun || (this.#reasonCode !== undefined && ABOUT_NO_MESSAGE.has(this.#reasonCode))) return;
+    if (isByBroker) this.#learnOfMany(nowMs);
+    const before = this.suspicion.narrowedTo;
+    if (code === 'ACK_OVERDUE') this.suspicion.answerMissing(nowMs - ackTimeoutMs, acknowledgements.answeredOrder);
+    else this.suspicion.connectionDied(reason.message);
+    const { narrowedTo } = this.suspicion;
+    if (narrowedTo !== undefined && narrowedTo !== before) this.#options.narrowed(narrowedTo);
+  }
+
+  /** Something was acknowledged. */
+  passed(nowMs: number): void {
+    this.suspicion.passed();
+    this.#options.resend.answered();
+    this.review(nowMs);
+  }
+
+  /** Something is done, so that perhaps all suspects are. */
+  review(nowMs: number): void {
+    const tooMany = this.suspicion.review();
+    if (tooMany === undefined || this.#protocolVersion === 5) return;
+    // No message was to blame: there were too many of them at once, and a 3.1.1 broker cannot say so.
+    this.#learn(Math.max(LEARNED_WINDOW_LEAST, Math.floor(tooMany / 2)), nowMs);
+  }
+
+  /** A 3.1.1 broker that closes again and again under many messages may take fewer: nothing but our growth was different. */
+  #learnOfMany(nowMs: number): void {
+    const { inflight } = this.#options.ledger;
+    if (this.#protocolVersion === 5 || inflight <= ORDINARY_INFLIGHT) return;
+    if (++this.#deathsUnderMany < 2) return;
+    this.#deathsUnderMany = 0;
+    this.#learn(Math.max(ORDINARY_INFLIGHT, Math.floor(inflight * 0.75)), nowMs);
+  }
+
+  #learn(windowMax: number, nowMs: number): void {
+    this.#learned = { windowMax: Math.min(windowMax, this.#bearableMax(nowMs)), atMs: nowMs };
+    this.#window?.limitTo(this.#learned.windowMax);
+  }
+
+  /** It may have been the line: what was learned is doubted more with every hour. */
+  #bearableMax(nowMs: number): number {
+    return this.#learned.windowMax * 2 ** Math.floor((nowMs - this.#learned.atMs) / LEARNED_FOR_MS);
+  }
+}
