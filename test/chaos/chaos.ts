@@ -17,7 +17,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ACTIONS } from './actions.js';
 import { type ActionKind, Plan, type RoundPlan } from './plan.js';
 import { Breach, CACHE_SIZE_MIB, Plant, type PlantOptions } from './plant.js';
-import { waitingCount } from './service-under-test.js';
+import { type PlantStatus, waitingCount } from './service-under-test.js';
 
 export interface ChaosOptions extends PlantOptions {
   rounds: number;
@@ -148,6 +148,7 @@ class Run {
     }
     await this.#check();
     await plant.crew.pause();
+    await this.#untilPublished();
     await plant.service.stop();
     await plant.outlet.passMarker();
     this.#assertEven('after the last stop');
@@ -187,11 +188,7 @@ class Run {
   async #check(): Promise<void> {
     const plant = this.#plant;
     await plant.crew.pause();
-    const status = await plant.service.until(
-      (seen) => waitingCount(seen) + seen.inflight === 0,
-      'everything to be published',
-      DRAIN_TIMEOUT_MS,
-    );
+    const status = await this.#untilPublished();
     await plant.outlet.passMarker();
     const { quarantinedCount, findings } = status.cache;
     if (quarantinedCount > 0) throw new Breach(`${quarantinedCount} messages are in quarantine.`);
@@ -200,6 +197,15 @@ class Run {
     this.#summary.checks++;
     plant.note('checked');
     plant.crew.resume();
+  }
+
+  /** Producers may have put something in since they were paused last. */
+  #untilPublished(): Promise<PlantStatus> {
+    return this.#plant.service.until(
+      (seen) => waitingCount(seen) + seen.inflight === 0,
+      'everything to be published',
+      DRAIN_TIMEOUT_MS,
+    );
   }
 
   #assertEven(when: string): void {
