@@ -156,7 +156,7 @@ export class Handshake {
  */
 function qos2WindowOf(quota: number): number {
   if (quota > SMALL_QUOTA_MAX) return Math.floor((quota * 3) / 4);
-  return quota >= 16 ? quota - 4 : quota;
+  return Math.max(1, quota >= 16 ? quota - 4 : quota - 1);
 }
 
 function breach(text: string): HandshakeOutcome {

@@ -228,10 +228,8 @@ export class Sender {
     // again was in flight together before and finds room together again.
     const freeCount = this.resend.isUnderWay ? 0 : cursor.index;
     const limit = window >= 4 ? window - freeCount : window;
-    // At QoS 2 one place stays free for nobody: a broker that holds as many as it takes when we crash would refuse
-    // everything that we send again before what it holds.
     const qos2Max = terms.qos2WindowMax;
-    const qos2Limit = Math.max(1, qos2Max >= 5 ? qos2Max - 1 - freeCount : qos2Max - 1);
+    const qos2Limit = qos2Max >= 5 ? qos2Max - freeCount : qos2Max;
     for (;;) {
       if (cursor.gapTo > cursor.next && cursor.jumpGap(ledger.slots)) ledger.noteProgress(nowMs);
       if (cursor.next >= end) return true;

@@ -174,7 +174,7 @@ test('all that was in flight in several lanes finds room again at once', () => {
   stage.accept('alert', 10, { qos: 2 });
   stage.accept('command', 10, { qos: 2 });
   const sent = stage.publishedKeys();
-  assert.equal(sent.length, 5);
+  assert.equal(sent.length, 6);
   stage.lose();
   stage.online(KEPT);
   assert.deepEqual(
