@@ -84,15 +84,22 @@ describe('the structure of the source', () => {
 
   test('every file that the documents name is there', () => {
     const missing: string[] = [];
-    for (const document of ['ARCHITECTURE.md', 'CONTRIBUTING.md', 'README.md', 'docs/guarantees.md']) {
+    for (const document of [
+      'ARCHITECTURE.md',
+      'CONTRIBUTING.md',
+      'README.md',
+      'docs/guarantees.md',
+      'docs/assumptions.md',
+    ]) {
       const text = readFileSync(join(ROOT_FOLDER, document), 'utf8');
       for (const [, path] of text.matchAll(/`((?:src|test|docs|scripts|bench)\/[\w./-]+\.\w+)`/g)) {
         if (path !== undefined && !path.includes('NAME') && !existsSync(join(ROOT_FOLDER, path))) {
           missing.push(`${document}: ${path}`);
         }
       }
-      for (const [, path] of text.matchAll(/\]\((?!http)([\w./-]+)\)/g)) {
-        if (path !== undefined && !existsSync(join(ROOT_FOLDER, path))) missing.push(`${document}: ${path}`);
+      for (const [, path] of text.matchAll(/\]\((?!http)([\w./-]+)(?:#[\w-]+)?\)/g)) {
+        const isThere = path !== undefined && existsSync(join(ROOT_FOLDER, dirname(document), path));
+        if (!isThere) missing.push(`${document}: ${path}`);
       }
     }
     assert.deepEqual(missing, []);
