@@ -98,7 +98,7 @@ describe('selftest', () => {
 
   test('at a broker of the plant it uses a subscriber of its own, and leaves no session there', async (t) => {
     // With room for all that is under way it refuses nothing, and what is refused and tried again would lose its place.
-    const broker = await startMosquitto({ passwords: { plant: 'hunter2' }, verbose: true, maxInflight: 1000 });
+    const broker = await startMosquitto({ passwords: { plant: 'hunter2' }, verbose: true });
     t.after(() => broker.kill());
     const { code, of, report, stdout, stderr } = await selftest(
       ...['--kills', '3', '--url', broker.url, '-u', 'plant', '-P', 'hunter2', '-t', 'a/test'],

@@ -172,10 +172,12 @@ export class SimulatedDisk {
     let count = 0;
     const holes = this.#db
       .prepare<[number], { key: number; count: number }>('SELECT key, count FROM hole WHERE key >= ?')
-      .all(placeKey(2, stored.progress.lanes.telemetry.firstUnsettled));
+      .all(placeKey(2, 0));
+    const { firstUnsettled } = stored.progress.lanes.telemetry;
     for (const hole of holes) {
       const { lane, offset } = placeOfKey(hole.key);
-      for (let i = 0; i < hole.count; i++) {
+      // A hole grows together with one that lies before it, and may be settled in part.
+      for (let i = Math.max(0, firstUnsettled - offset); i < hole.count; i++) {
         const key = keyOf(laneAt(lane), offset + i);
         if (stored.quarantine.has(key) || stored.dropped.has(key)) continue;
         stored.dropped.add(key);
