@@ -29,7 +29,7 @@ export class Expectations {
     if ((this.#world.broker.deliveredCount.get(name) ?? 0) > 0) return true;
     const { expirySeconds } = message;
     // Messages that are accepted within a second share a row, which has the time of the first one.
-    const acceptedAtMs = (producer.firstAskedAtMs ?? 0) - 1000;
+    const acceptedAtMs = producer.earliestAskedAtMs - 1000;
     if (expirySeconds > 0 && this.#world.faults.latestWallMs >= acceptedAtMs + expirySeconds * 1000) return true;
     if (message.qos === 0 || this.#world.broker.traits.maximumQos === 0)
       return this.#world.watcher.sent.has(keyOf(lane, offset));

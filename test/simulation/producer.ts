@@ -34,8 +34,8 @@ export class Producer {
   readonly messages: readonly ProducerMessage[];
   readonly plan: PlannedAppend;
   outcome: Outcome = 'due';
-  /** Wall-clock times of the first and the last attempt. */
-  firstAskedAtMs: number | undefined;
+  /** Of all attempts the earliest time that the wall clock showed, which may have been set back, and that of the last. */
+  earliestAskedAtMs = Number.POSITIVE_INFINITY;
   lastAskedAtMs: number | undefined;
   /** How often it was refused, by code. */
   readonly refusals = new Map<string, number>();
@@ -72,7 +72,7 @@ export class Producer {
   ): void {
     this.outcome = 'asked';
     this.#tries++;
-    this.firstAskedAtMs ??= wallMs;
+    this.earliestAskedAtMs = Math.min(this.earliestAskedAtMs, wallMs);
     this.lastAskedAtMs = wallMs;
     const wasStored = this.#storedCount() > 0;
     const options = { source: 'producer', ...(this.#key === undefined ? {} : { idempotencyKey: this.#key }) };
