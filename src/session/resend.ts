@@ -19,7 +19,8 @@ import type { Ledger } from './ledger.js';
 
 /** Within the places that the window leaves. */
 const CAUTION_WIDTH_MAX = 4;
-const FRUITLESS_MAX = 3;
+/** With the time-outs that grow, so many take about two hours: a broker that only hangs for a while is waited for. */
+const FRUITLESS_MAX = 12;
 
 export interface Candidate {
   cursor: LaneCursor;
