@@ -42,6 +42,8 @@ export class Resend {
   /** Which candidate is next, from 1; 0: none has been needed. */
   #turn = 0;
   #windowMax = 0;
+  /** The lane whose first message goes before all others, because nothing was answered on the connection before. */
+  #firstLane = 0;
   /** Connections in a row on which nothing was answered although as many as possible went out. */
   #fruitlessCount = 0;
   /** Lanes in a row without a candidate. */
@@ -66,7 +68,8 @@ export class Resend {
     this.#cautionCounts.fill(this.isUnsure ? heldMax : 0);
     this.#isCautiousInFlight = false;
     this.#missingCount = 0;
-    this.candidate = this.isAlone && this.#turn > 0 ? this.#candidateOf(this.#turn - 1) : undefined;
+    if (this.isAlone && this.#turn > 0) this.candidate = this.#candidateOf(this.#turn - 1);
+    else this.candidate = this.#firstLane > 0 ? this.#candidateOf(this.#firstLane) : undefined;
   }
 
   /** Lane after lane, then again one deeper: nobody knows where it is what the broker holds. */
@@ -82,6 +85,7 @@ export class Resend {
    * @param isOverrun the broker has said that it was [MQTT 5.0 §3.14.2.1, 0x93].
    */
   ended(isByBroker: boolean, isOverrun: boolean): void {
+    this.#firstLane = 0;
     if (isOverrun && this.isAlone) this.#turn++;
     this.#cautionWidth = 1;
     this.isAlone = isOverrun || (this.isUnsure && isByBroker);
@@ -89,9 +93,11 @@ export class Resend {
 
   /**
    * The connection was given up because an acknowledgement was overdue. That a message is never answered shows only by
-   * others that are: a few are let go beside it.
+   * others that are: a few are let go beside it. And a broker that answers only so many at a time may wait for the PUBREL
+   * of one that we have not come to yet: the first message of another lane goes before the others then.
    */
   unanswered(): void {
+    if (this.isUnderWay) this.#firstLane = (this.#firstLane + 1) % LANES.length;
     const isCautious = this.#cautionCounts.some((count) => count > 0);
     this.#fruitlessCount = isCautious && this.#cautionWidth === CAUTION_WIDTH_MAX ? this.#fruitlessCount + 1 : 0;
     this.#cautionWidth = Math.min(CAUTION_WIDTH_MAX, this.#cautionWidth + 1);
@@ -114,7 +120,7 @@ export class Resend {
   /** The lane has none so deep; when none of them has, the search begins anew with the next connection. */
   missCandidate(): void {
     this.#missingCount++;
-    if (this.#missingCount >= LANES.length) {
+    if (this.#missingCount >= LANES.length || this.#turn === 0) {
       this.endSearch();
       return;
     }
@@ -156,6 +162,7 @@ export class Resend {
     this.isUnderWay = false;
     this.isAlone = false;
     this.#turn = 0;
+    this.#firstLane = 0;
   }
 
   /** Called when nothing is to be sent again: what was sent by a former process may be settled by now. */

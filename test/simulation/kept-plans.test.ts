@@ -68,6 +68,21 @@ const KEPT: Readonly<Record<string, WorldPlan>> = {
     appends: [appendOf('telemetry', 1, 2), appendOf('command', 1, 2, 60)],
     faults: [{ kind: 'crashAt', atMs: 70, arrivingSizeBytes: 0 }],
   }),
+  'a broker that answers three at a time waited for the PUBREL of one that had not been sent again': calmPlan(
+    50014647,
+    {
+      inflightMax: 20,
+      latencyMs: 200,
+      bufferSizeMax: 100,
+      saveDelayMs: [0, 1],
+      broker: { deliversAt: 'pubrel', ackDelayMs: [1, 60], pubrecsMax: 3, receiveMaxima: [50, 1] },
+      appends: [appendOf('telemetry', 12, 2, 1807), appendOf('command', 1, 2, 2354)],
+      faults: [
+        { kind: 'cutAt', atMs: 1081 },
+        { kind: 'kick', atMs: 3007, reasonCode: 0x8e },
+      ],
+    },
+  ),
 };
 
 for (const [name, plan] of Object.entries(KEPT)) {
