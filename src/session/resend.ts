@@ -26,6 +26,8 @@ export interface Candidate {
   cursor: LaneCursor;
   /** So many QoS 2 messages of the lane are passed over. */
   passCount: number;
+  /** Messages of other QoS go, too, in their order; otherwise they are passed over. */
+  isOfAnyQos: boolean;
   isSent: boolean;
 }
 
@@ -68,14 +70,14 @@ export class Resend {
     this.#cautionCounts.fill(this.isUnsure ? heldMax : 0);
     this.#isCautiousInFlight = false;
     this.#missingCount = 0;
-    if (this.isAlone && this.#turn > 0) this.candidate = this.#candidateOf(this.#turn - 1);
-    else this.candidate = this.#firstLane > 0 ? this.#candidateOf(this.#firstLane) : undefined;
+    if (this.isAlone && this.#turn > 0) this.candidate = this.#candidateOf(this.#turn - 1, false);
+    else this.candidate = this.#firstLane > 0 ? this.#candidateOf(this.#firstLane, true) : undefined;
   }
 
   /** Lane after lane, then again one deeper: nobody knows where it is what the broker holds. */
-  #candidateOf(turn: number): Candidate {
+  #candidateOf(turn: number, isOfAnyQos: boolean): Candidate {
     const passCount = Math.floor(turn / LANES.length);
-    return { cursor: this.#ledger.cursors[turn % LANES.length]!, passCount, isSent: false };
+    return { cursor: this.#ledger.cursors[turn % LANES.length]!, passCount, isOfAnyQos, isSent: false };
   }
 
   /**
@@ -125,7 +127,7 @@ export class Resend {
       return;
     }
     this.#turn++;
-    this.candidate = this.#candidateOf(this.#turn - 1);
+    this.candidate = this.#candidateOf(this.#turn - 1, false);
   }
 
   /** The broker has taken the candidate: there is room for one more. */

@@ -170,15 +170,16 @@ export class Sender {
       const { batch } = cursor;
       this.#readAhead(cursor);
       if (batch === undefined) return false;
-      if (terms.encoder.qosOf(batch.data, cursor.recordAt) !== 2) cursor.skip();
+      if (!candidate.isOfAnyQos && terms.encoder.qosOf(batch.data, cursor.recordAt) !== 2) cursor.skip();
       else if (candidate.passCount > 0) {
         candidate.passCount--;
         cursor.skip();
       } else {
         if (!this.output.isWritable) return false;
-        candidate.isSent = true;
         this.#publish(cursor, batch.data, batch.acceptedAtMs, terms, nowMs, wallMs);
-        return false;
+        // What goes out at QoS 0, or has expired, is no candidate.
+        candidate.isSent = this.#ledger.inflight > 0;
+        if (candidate.isSent) return false;
       }
     }
     cursor.rewindTo(cursor.head);
