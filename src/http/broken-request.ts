@@ -1,6 +1,6 @@
 /** The answer to what is no valid HTTP request: there is no request object yet, or only half of one. */
 import { type ServerResponse, STATUS_CODES } from 'node:http';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { systemCode } from '../core/error.js';
 import { ERRORS, type ErrorCode } from '../core/error-codes.js';
@@ -59,7 +59,14 @@ function refuse(socket: Duplex, { status, errorCode, message }: Refusal): void {
       'content-type: application/json; charset=utf-8\r\n' +
       `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
+  // Nobody reads from it any more, so that its end would not be seen, and the server could not close: what still comes is
+  // thrown away until the client has gone, or has had its time.
+  socket.resume();
+  if (socket instanceof Socket) socket.setTimeout(LINGER_MS, () => socket.destroy());
 }
+
+/** How long a client that was refused may keep its connection. */
+const LINGER_MS = 2000;
 
 function explain(code: string | undefined): Refusal {
   if (code === 'HPE_HEADER_OVERFLOW') {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, it } from 'node:test';
 import { eventually, within } from '../kit/deadline.js';
@@ -75,4 +76,18 @@ describe('a broken request', () => {
       await within(client.closed, 'the connection to end');
       assert.deepEqual(statuses(client.text()), ['400']);
     }));
+
+  it('leaves no connection behind that holds up the end of the server, whatever its client does', async () => {
+    const server = await startServer();
+    const { hostname, port } = new URL(server.url);
+    // These clients never close: one asks for a tunnel, the other says nonsense.
+    const sockets = ['CONNECT other:443 HTTP/1.1\r\nhost: other\r\n\r\n', GARBAGE].map((bytes) => {
+      const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true });
+      socket.on('error', () => undefined).write(bytes, 'latin1');
+      return socket;
+    });
+    for (const socket of sockets) await within(once(socket, 'data'), 'the refusal');
+    await within(server.close(60_000), 'the server to close');
+    for (const socket of sockets) socket.destroy();
+  });
 });
