@@ -77,17 +77,17 @@ describe('a broken request', () => {
       assert.deepEqual(statuses(client.text()), ['400']);
     }));
 
-  it('leaves no connection behind that holds up the end of the server, whatever its client does', async () => {
+  it('leaves no connection behind that holds up the end of the server, whatever its client does', async (t) => {
     const server = await startServer();
     const { hostname, port } = new URL(server.url);
     // These clients never close: one asks for a tunnel, the other says nonsense.
     const sockets = ['CONNECT other:443 HTTP/1.1\r\nhost: other\r\n\r\n', GARBAGE].map((bytes) => {
       const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true });
+      t.after(() => socket.destroy());
       socket.on('error', () => undefined).write(bytes, 'latin1');
       return socket;
     });
     for (const socket of sockets) await within(once(socket, 'data'), 'the refusal');
     await within(server.close(60_000), 'the server to close');
-    for (const socket of sockets) socket.destroy();
   });
 });
