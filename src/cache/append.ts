@@ -27,12 +27,15 @@ export function appendMessages(
   const droppedCount = room.take(neededSizeBytes(request));
   if (typeof droppedCount === 'string') return { kind: 'refused', code: 'CACHE_FULL', message: droppedCount };
   const ranges: AppendedRange[] = [];
-  for (const { lane, count, data } of request.batches) {
+  for (const { lane, count, data, isKept } of request.batches) {
     if (count === 0 && data.length === 0) continue;
     const state = tables.lanes.of(lane);
     const from = state.nextOffset;
     writer.add(state, data, count, request.acceptedAtMs);
-    ranges.push({ lane, from, to: state.nextOffset });
+    const to = state.nextOffset;
+    const isLent = isKept === true && Math.max(state.lentTo, state.firstUnsettled) === from;
+    if (isLent) state.lentTo = to;
+    ranges.push(isLent ? { lane, from, to, isLent } : { lane, from, to });
   }
   const quarantinedIds = request.quarantined.length === 0 ? [] : addDrafts(tables, request);
   let forgottenKeysCount = 0;

@@ -47,6 +47,22 @@ export interface CacheBack {
 /** Called with the answer, or with the reason why there is none. */
 type Waiter = (answer: Answer | undefined, error: NorthError | undefined) => void;
 
+/** A call under way. */
+interface Pending {
+  waiter: Waiter;
+  /** An append with batches that are kept for the session. */
+  kept: KeptAppend | undefined;
+}
+
+type KeptAppend = Pick<AppendRequest, 'batches' | 'acceptedAtMs'>;
+
+/** Offsets of one lane that follow each other, and those of their batches that are in memory still. */
+interface Run {
+  from: number;
+  to: number;
+  batches: Batch[];
+}
+
 /** A call that has no number yet. */
 type NewCall = Call extends infer One ? (One extends Call ? Omit<One, 'id'> : never) : never;
 
@@ -54,12 +70,13 @@ export class CacheFront implements Cache {
   readonly cacheId: string;
   readonly progress: SessionProgress;
   readonly identity: SessionIdentity | undefined;
-  onAppended: ((lane: Lane, from: number, to: number) => void) | undefined;
+  onAppended: ((lane: Lane, from: number, to: number, batches: readonly Batch[]) => void) | undefined;
+  isKeptFor: ((lane: Lane) => boolean) | undefined;
   onFailed: ((error: NorthError) => void) | undefined;
 
   readonly #back: CacheBack;
   readonly #clock: Clock;
-  readonly #waiters = new Map<number, Waiter>();
+  readonly #pending = new Map<number, Pending>();
   #queue: Call[] = [];
   #isFlushDue = false;
   #nextId = 0;
@@ -77,7 +94,12 @@ export class CacheFront implements Cache {
   }
 
   append(request: Omit<AppendRequest, 'kind'>): Promise<AppendReply> {
-    return this.#execute({ ...request, kind: 'append' }, 'appended');
+    const { isKeptFor } = this;
+    const batches =
+      isKeptFor === undefined
+        ? request.batches
+        : request.batches.map((batch) => (isKeptFor(batch.lane) ? { ...batch, isKept: true } : batch));
+    return this.#execute({ ...request, batches, kind: 'append' }, 'appended');
   }
 
   save(request: Omit<SaveRequest, 'kind'>, done: (error: Error | undefined) => void): void {
@@ -158,24 +180,24 @@ export class CacheFront implements Cache {
   answer(answers: readonly Answer[]): void {
     this.#announce(answers);
     for (const answer of answers) {
-      const waiter = this.#waiters.get(answer.id);
-      this.#waiters.delete(answer.id);
-      if (answer.kind === 'error') waiter?.(undefined, restoreError(answer.error));
-      else waiter?.(answer, undefined);
+      const pending = this.#pending.get(answer.id);
+      this.#pending.delete(answer.id);
+      if (answer.kind === 'error') pending?.waiter(undefined, restoreError(answer.error));
+      else pending?.waiter(answer, undefined);
     }
-    if (this.#waiters.size === 0) this.#back.setBusy(false);
+    if (this.#pending.size === 0) this.#back.setBusy(false);
   }
 
   /** The back is gone for good, and what it was doing may be stored or not. */
   fail(error: NorthError): void {
     // A thread that ends after it has closed the store has done what it should.
-    if (this.#failure !== undefined || (this.#closing !== undefined && this.#waiters.size === 0)) return;
+    if (this.#failure !== undefined || (this.#closing !== undefined && this.#pending.size === 0)) return;
     this.#failure = error;
     this.#cancelSweep();
     this.#queue = [];
-    const waiters = [...this.#waiters.values()];
-    this.#waiters.clear();
-    for (const waiter of waiters) waiter(undefined, error);
+    const calls = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const { waiter } of calls) waiter(undefined, error);
     this.#back.setBusy(false);
     this.onFailed?.(error);
   }
@@ -183,23 +205,26 @@ export class CacheFront implements Cache {
   /** One call for each run of offsets, however many requests it came from. */
   #announce(answers: readonly Answer[]): void {
     if (this.onAppended === undefined) return;
-    const open: Partial<Record<Lane, { from: number; to: number }>> = {};
+    const open: Partial<Record<Lane, Run>> = {};
     for (const answer of answers) {
       if (answer.kind !== 'execute') continue;
       const { reply } = answer;
       if (reply.kind !== 'appended' && reply.kind !== 'retried') continue;
-      for (const { lane, from, to } of reply.ranges) {
-        const run = open[lane];
-        if (run !== undefined && run.to === from) run.to = to;
-        else {
-          if (run !== undefined) this.onAppended(lane, run.from, run.to);
-          open[lane] = { from, to };
+      const kept = this.#pending.get(answer.id)?.kept;
+      for (const range of reply.ranges) {
+        let run = open[range.lane];
+        if (run?.to !== range.from) {
+          if (run !== undefined) this.onAppended(range.lane, run.from, run.to, run.batches);
+          run = { from: range.from, to: range.from, batches: [] };
+          open[range.lane] = run;
         }
+        run.to = range.to;
+        if (range.isLent === true && kept !== undefined) run.batches.push(batchOf(kept, range));
       }
     }
     for (const lane of LANES) {
       const run = open[lane];
-      if (run !== undefined) this.onAppended(lane, run.from, run.to);
+      if (run !== undefined) this.onAppended(lane, run.from, run.to, run.batches);
     }
   }
 
@@ -215,8 +240,8 @@ export class CacheFront implements Cache {
 
   #enqueue(call: NewCall, waiter: Waiter): void {
     const id = this.#nextId++;
-    if (this.#waiters.size === 0) this.#back.setBusy(true);
-    this.#waiters.set(id, waiter);
+    if (this.#pending.size === 0) this.#back.setBusy(true);
+    this.#pending.set(id, { waiter, kept: keptOf(call) });
     this.#queue.push({ ...call, id });
     if (this.#isFlushDue) return;
     this.#isFlushDue = true;
@@ -286,6 +311,19 @@ export class CacheFront implements Cache {
       await this.#back.end();
     }
   }
+}
+
+function keptOf(call: NewCall): KeptAppend | undefined {
+  if (call.kind !== 'execute' || call.request.kind !== 'append') return undefined;
+  return call.request.batches.some((batch) => batch.isKept) ? call.request : undefined;
+}
+
+/** The batch of a kept append that got these offsets. */
+function batchOf(kept: KeptAppend, range: AppendedRange): Batch {
+  const { lane, from, to } = range;
+  const data = kept.batches.find((batch) => batch.lane === lane && batch.count > 0)?.data;
+  if (data === undefined) throw new NorthError('INTERNAL', `The append had no batch for the lane ${lane}.`);
+  return { lane, firstOffset: from, count: to - from, acceptedAtMs: Math.trunc(kept.acceptedAtMs), data };
 }
 
 function closedError(): NorthError {

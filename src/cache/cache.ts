@@ -61,8 +61,14 @@ export interface Cache {
   /** Takes effect at once; what is stored already is never removed by a smaller `maxSizeBytes`. */
   setLimits(limits: StoreLimits): Promise<void>;
 
-  /** Told of every committed append or retry, in offset order, before the promise of the append resolves. */
-  onAppended: ((lane: Lane, from: number, to: number) => void) | undefined;
+  /**
+   * Told of every committed append or retry, in offset order, before the promise of the append resolves. `batches` are
+   * those of the appended ones that need not be read, because they are in memory still.
+   */
+  onAppended: ((lane: Lane, from: number, to: number, batches: readonly Batch[]) => void) | undefined;
+
+  /** Asked with each append whether the session would take the batch from memory when it is stored. */
+  isKeptFor?: ((lane: Lane) => boolean) | undefined;
 
   /** Told once when the cache can do nothing any more because its thread failed; every call rejects from then on. */
   onFailed?: ((error: NorthError) => void) | undefined;

@@ -22,7 +22,12 @@ export class Parcel {
       this.#buffers.add(buffer);
       return bytes;
     }
-    const copy = this.#reserve(length);
+    return this.copy(bytes);
+  }
+
+  /** A copy of the bytes, which stay the sender's. */
+  copy(bytes: Uint8Array): Uint8Array {
+    const copy = this.#reserve(bytes.length);
     copy.set(bytes);
     return copy;
   }

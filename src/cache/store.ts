@@ -27,10 +27,18 @@ export interface QuarantineDraft extends QuarantineReason {
   record: Uint8Array;
 }
 
+export interface AppendedBatch {
+  lane: Lane;
+  count: number;
+  data: Uint8Array;
+  /** The session takes it from memory when it is stored, if it follows what the session has; see `AppendedRange`. */
+  isKept?: boolean;
+}
+
 export interface AppendRequest {
   kind: 'append';
   /** At most one per lane. The bytes are handed over: nobody changes them afterwards. */
-  batches: readonly { lane: Lane; count: number; data: Uint8Array }[];
+  batches: readonly AppendedBatch[];
   quarantined: readonly QuarantineDraft[];
   acceptedAtMs: number;
   /** With a key that is known, nothing is appended and the first receipt is given again. */
@@ -97,6 +105,8 @@ export type StoreRequest = AppendRequest | SaveRequest | RetryRequest | RemoveRe
 /** The run of offsets that an append gave to one lane. */
 export interface AppendedRange extends OffsetRange {
   lane: Lane;
+  /** A batch that was kept follows what was read so far, and counts as read itself from now on. */
+  isLent?: true;
 }
 
 export interface AppendReply {
@@ -214,7 +224,7 @@ export interface Store {
   /**
    * Waiting batches of a lane, ascending, from the one that holds `fromOffset` or, where messages were dropped, the next
    * one after it. Stops before `sizeBytesMax` is exceeded, but gives at least one batch when there is one. What was
-   * read is considered lent: `drop-oldest` no longer takes it.
+   * read is lent: `drop-oldest` no longer takes it.
    */
   read(lane: Lane, fromOffset: number, sizeBytesMax: number): Batch[];
   progress(): SessionProgress;

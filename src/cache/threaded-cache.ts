@@ -90,7 +90,10 @@ function pack(request: StoreRequest, parcel: Parcel): StoreRequest {
   if (request.kind !== 'append') return request;
   return {
     ...request,
-    batches: request.batches.map(({ lane, count, data }) => ({ lane, count, data: parcel.add(data) })),
+    batches: request.batches.map((batch) => ({
+      ...batch,
+      data: batch.isKept === true ? parcel.copy(batch.data) : parcel.add(batch.data),
+    })),
     quarantined: request.quarantined.map((draft) => ({ ...draft, record: parcel.add(draft.record) })),
   };
 }

@@ -8,6 +8,7 @@ import type { Cache } from '../cache/cache.js';
 import type { Clock } from '../core/clock.js';
 import { NorthError } from '../core/error.js';
 import type { Lane } from '../core/lane.js';
+import type { Batch } from '../core/progress.js';
 import type { SessionSave, StoredSession } from '../session/ledger.js';
 import { Session, type SessionEvent, type SessionOptions } from '../session/session.js';
 import type { OpenedInfo, Transport, TransportEvents } from '../transport/transport.js';
@@ -119,8 +120,8 @@ export class Link {
     if (this.#isStarted) this.#dial();
   }
 
-  offered(lane: Lane, end: number): void {
-    this.session.offered(lane, end, this.#now(), this.#clock.wallMs());
+  offered(lane: Lane, end: number, batches: readonly Batch[]): void {
+    this.session.offered(lane, end, batches, this.#now(), this.#clock.wallMs());
   }
 
   #now(): number {

@@ -137,7 +137,8 @@ export class LiveConnector implements Connector {
         session: (event) => this.#sessionReported(event),
       },
     });
-    cache.onAppended = (lane, _from, to) => this.#link.offered(lane, to);
+    cache.onAppended = (lane, _from, to, batches) => this.#link.offered(lane, to, batches);
+    cache.isKeptFor = (lane) => this.#link.session.isUpTo(lane);
     cache.onFailed = (error) => this.#cacheFailed(error);
     this.#lastCacheStatus = options.opened;
   }

@@ -105,9 +105,11 @@ export class BatchBuilder {
     this.count++;
   }
 
-  /** The records so far, as a view that stays valid: the builder must not be used after this. */
+  /** The records so far, in bytes that stay valid: the builder must not be used after this. */
   finish(): Buffer {
-    return this.#buffer.subarray(0, this.sizeBytes);
+    const records = this.#buffer.subarray(0, this.sizeBytes);
+    // A single value would otherwise hold on to a buffer that is many times as large.
+    return this.sizeBytes * 2 < this.#buffer.length ? Buffer.from(records) : records;
   }
 
   #encode(properties: MessageProperties): Uint8Array {

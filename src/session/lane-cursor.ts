@@ -11,7 +11,11 @@
 import { type Lane, type LaneIndex, laneIndex } from '../core/lane.js';
 import type { Batch } from '../core/progress.js';
 import { recordSizeAt } from '../core/record.js';
+import { BatchQueue } from './batch-queue.js';
 import { ID_RANGES, SETTLED, type Slots, WAITING } from './slots.js';
+
+/** No more is taken from memory while so much of a lane is loaded; what is accepted then is read later. */
+const LOADED_MAX_BYTES = 8 * 1024 * 1024;
 
 export class LaneCursor {
   readonly lane: Lane;
@@ -42,12 +46,11 @@ export class LaneCursor {
   gapTo = 0;
   /** The same for what follows the last loaded batch; it becomes the gap when that is used up. */
   #gapAfterTo = 0;
-  #batches: Batch[] = [];
+  readonly #batches = new BatchQueue();
   /** Reads under way whose answers are not wanted any more; they come before those that are. */
   #lateAnswers = 0;
   #recordAt = 0;
   #recordOffset = 0;
-  loadedSizeBytes = 0;
 
   constructor(lane: Lane) {
     this.lane = lane;
@@ -97,8 +100,7 @@ export class LaneCursor {
   }
 
   unload(): void {
-    this.#batches = [];
-    this.loadedSizeBytes = 0;
+    this.#batches.clear();
     if (this.readFrom !== undefined) this.#lateAnswers++;
     this.readFrom = undefined;
     this.gapTo = 0;
@@ -120,9 +122,13 @@ export class LaneCursor {
     while (this.next < offset) this.skip();
   }
 
+  get loadedSizeBytes(): number {
+    return this.#batches.sizeBytes;
+  }
+
   /** One past the last offset that is loaded. */
   get loadedEnd(): number {
-    const last = this.#batches[this.#batches.length - 1];
+    const { last } = this.#batches;
     return last === undefined
       ? Math.max(this.next, this.gapTo)
       : Math.max(last.firstOffset + last.count, this.#gapAfterTo);
@@ -148,27 +154,39 @@ export class LaneCursor {
 
   /** Nothing is left in the cache between what is loaded and `to`. */
   loadNothing(to: number): void {
-    if (this.#batches.length === 0) this.gapTo = Math.max(this.gapTo, to);
+    if (this.#batches.first === undefined) this.gapTo = Math.max(this.gapTo, to);
     else this.#gapAfterTo = Math.max(this.#gapAfterTo, to);
+  }
+
+  /** True when everything up to `end` is loaded, and more may be. */
+  get isLoadedToEnd(): boolean {
+    return this.readFrom === undefined && this.loadedEnd >= this.end && this.loadedSizeBytes < LOADED_MAX_BYTES;
+  }
+
+  /** Adds those of the batches that follow what is loaded, as long as there is room. */
+  loadOffered(batches: readonly Batch[]): void {
+    for (const batch of batches) {
+      if (this.readFrom !== undefined || this.loadedSizeBytes >= LOADED_MAX_BYTES) return;
+      if (this.loadedEnd === batch.firstOffset) this.load([batch]);
+    }
   }
 
   /** Adds batches that follow what is loaded. Messages before `next` in the first one are passed over. */
   load(batches: readonly Batch[]): void {
     for (const batch of batches) {
-      if (this.#batches.length === 0) {
+      if (this.#batches.first === undefined) {
         this.#recordAt = 0;
         this.#recordOffset = batch.firstOffset;
         if (batch.firstOffset > this.next) this.gapTo = batch.firstOffset;
       }
       this.#batches.push(batch);
-      this.loadedSizeBytes += batch.data.length;
     }
-    while (this.#batches.length > 0 && this.#recordOffset < this.next) this.#stepRecord();
+    while (this.#batches.first !== undefined && this.#recordOffset < this.next) this.#stepRecord();
   }
 
   /** The batch whose record at `recordAt` is the message at `next`, or undefined when it is not loaded. */
   get batch(): Batch | undefined {
-    return this.gapTo > this.next ? undefined : this.#batches[0];
+    return this.gapTo > this.next ? undefined : this.#batches.first;
   }
 
   get recordAt(): number {
@@ -179,19 +197,18 @@ export class LaneCursor {
   skip(): void {
     this.next++;
     this.nextId = this.idAfter(this.nextId);
-    if (this.#batches.length > 0 && this.#recordOffset < this.next) this.#stepRecord();
+    if (this.#batches.first !== undefined && this.#recordOffset < this.next) this.#stepRecord();
   }
 
   #stepRecord(): void {
-    const batch = this.#batches[0]!;
+    const batch = this.#batches.first!;
     const size = recordSizeAt(batch.data, this.#recordAt);
     this.#recordOffset++;
     this.#recordAt += size ?? 0;
     if (this.#recordOffset >= batch.firstOffset + batch.count) {
       this.#batches.shift();
-      this.loadedSizeBytes -= batch.data.length;
       this.#recordAt = 0;
-      const following = this.#batches[0];
+      const following = this.#batches.first;
       if (following !== undefined) {
         this.#recordOffset = following.firstOffset;
         if (following.firstOffset > this.next) this.gapTo = following.firstOffset;

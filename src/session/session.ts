@@ -220,11 +220,20 @@ export class Session {
     if (cursor.readFrom === fromOffset) cursor.readFrom = undefined;
   }
 
-  /** Messages up to `end` (exclusive) are accepted and on stable storage. */
-  offered(lane: Lane, end: number, nowMs: number, wallMs: number): void {
+  /** True when the session has everything of a lane in memory and takes what is accepted next from there, too. */
+  isUpTo(lane: Lane): boolean {
+    return this.#isPublishing && this.#ledger.cursors[laneIndex(lane)].isLoadedToEnd;
+  }
+
+  /**
+   * Messages up to `end` (exclusive) are accepted and on stable storage. Those of `batches` that follow what is loaded are
+   * not read.
+   */
+  offered(lane: Lane, end: number, batches: readonly Batch[], nowMs: number, wallMs: number): void {
     const cursor = this.#ledger.cursors[laneIndex(lane)];
     cursor.end = Math.max(cursor.end, end);
-    if (this.#state !== 'online' && this.#state !== 'recovering') return;
+    if (!this.#isPublishing) return;
+    cursor.loadOffered(batches);
     this.#setTime(nowMs, wallMs);
     this.#proceed();
   }
@@ -256,7 +265,7 @@ export class Session {
       this.close(nowMs, wallMs);
       return;
     }
-    if (this.#state !== 'online' && this.#state !== 'recovering') return;
+    if (!this.#isPublishing) return;
     this.#setTime(nowMs, wallMs);
     this.#enter('draining');
     this.#proceed();
@@ -273,6 +282,10 @@ export class Session {
   settleAccounts(nowMs: number): void {
     this.#ledger.useExactBounds();
     this.#ledger.saveDue(nowMs);
+  }
+
+  get #isPublishing(): boolean {
+    return this.#state === 'online' || this.#state === 'recovering';
   }
 
   #setTime(nowMs: number, wallMs: number): void {

@@ -213,6 +213,25 @@ describe('a full cache that drops the oldest', () => {
     store.close();
   });
 
+  test('never drops what the session takes from memory, which must follow what it has read', () => {
+    const store = openIn(temporaryFolder('room'), DROPPING);
+    const kept = (number: number) => {
+      const request = bulk('telemetry', number, 10_000);
+      return { ...request, batches: request.batches.map((one) => ({ ...one, isKept: true })) };
+    };
+    const isLent = (number: number) => appended(execute(store, kept(number))).ranges[0]!.isLent;
+    assert.deepEqual([isLent(0), isLent(1)], [true, true]);
+    assert.equal(appended(execute(store, bulk('telemetry', 2, 10_000))).ranges[0]!.isLent, undefined);
+    assert.equal(isLent(3), undefined, 'the one before it is not in memory');
+    store.read('telemetry', 2, 100_000);
+    assert.equal(isLent(4), true);
+    for (let number = 5; number < 500; number++) execute(store, bulk('telemetry', number, 10_000));
+    const left = numbersOf(readAll(store, 'telemetry'));
+    assert.deepEqual(left.slice(0, 5), [0, 1, 2, 3, 4]);
+    assert.ok(left[5]! > 5, 'there is a gap, and what comes after it is read');
+    store.close();
+  });
+
   test('remembers after a restart what was dropped, and protects what may have been sent', () => {
     const folder = temporaryFolder('room');
     let store = openIn(folder, DROPPING);

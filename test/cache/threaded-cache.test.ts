@@ -64,6 +64,33 @@ describe('the cache in its thread', () => {
     await again.close();
   });
 
+  test('gives what is kept for the session out of memory, and reads it with the same bytes and offsets', async () => {
+    const cache = await openCache({ folder: temporaryFolder('threaded'), limits: LIMITS });
+    const told: Batch[] = [];
+    cache.onAppended = (_lane, _from, _to, batches) => told.push(...batches);
+    cache.isKeptFor = (lane) => lane === 'telemetry';
+    const large = 'x'.repeat(100_000);
+    const requests = [
+      append('telemetry', ['a', large]),
+      { ...append('alert', ['b']), batches: [batch('alert', ['b']), batch('telemetry', ['c'])] },
+    ];
+    const replies = await Promise.all(requests.map((request) => cache.append(request)));
+    assert.deepEqual(replies[1]!.ranges, [
+      { lane: 'alert', from: 0, to: 1 },
+      { lane: 'telemetry', from: 2, to: 3, isLent: true },
+    ]);
+    assert.deepEqual(
+      told.map(({ lane, firstOffset, count, acceptedAtMs }) => ({ lane, firstOffset, count, acceptedAtMs })),
+      [
+        { lane: 'telemetry', firstOffset: 0, count: 2, acceptedAtMs: START_MS },
+        { lane: 'telemetry', firstOffset: 2, count: 1, acceptedAtMs: START_MS },
+      ],
+    );
+    assert.deepEqual(payloads(messagesOf(told)), ['a', large, 'c']);
+    assert.deepEqual(payloads(messagesOf(await read(cache, 'telemetry', 0, 1))), ['a', large, 'c']);
+    await cache.close();
+  });
+
   test('commits what comes while it syncs in few transactions', async () => {
     const folder = temporaryFolder('threaded');
     const cache = await openCache({ folder, limits: LIMITS });

@@ -24,14 +24,14 @@ export class ModelCache extends StoredProgress {
     });
   }
 
-  append(lane: Lane, messages: readonly Message[], acceptedAtMs: number): { from: number; to: number } {
+  append(lane: Lane, messages: readonly Message[], acceptedAtMs: number): { to: number; batch: Batch } {
     const builder = new BatchBuilder(256);
     for (const message of messages) builder.push(message);
     const from = this.nextOffsets[lane];
-    const data = builder.finish();
-    this.#batches[lane].push({ lane, firstOffset: from, count: messages.length, acceptedAtMs, data });
+    const batch: Batch = { lane, firstOffset: from, count: messages.length, acceptedAtMs, data: builder.finish() };
+    this.#batches[lane].push(batch);
     this.nextOffsets[lane] = from + messages.length;
-    return { from, to: from + messages.length };
+    return { to: from + messages.length, batch };
   }
 
   read(lane: Lane, fromOffset: number, sizeBytesMax: number): Batch[] {

@@ -19,6 +19,8 @@ export interface StageOptions extends Partial<SessionOptions> {
   identity?: SessionIdentity;
   /** Whether a message that is now settled may be; by default every one may. */
   justifies?: (lane: Lane, offset: number) => boolean;
+  /** What is accepted is given to a session that is up to it; otherwise, and by default, it is read. */
+  offersMemory?: boolean;
 }
 
 /** More turns than this without time passing are taken for a machine that spins. */
@@ -49,6 +51,7 @@ export class Stage {
   /** Counts the sessions that the broker said to be new. */
   #epoch = 0;
   readonly #options: SessionOptions;
+  readonly #offersMemory: boolean;
   #sent: Packet[] = [];
   #raw: Buffer[] = [];
   #pingCount = 0;
@@ -57,7 +60,8 @@ export class Stage {
   #reads: { lane: Lane; from: number; sizeBytesMax: number }[] = [];
 
   constructor(options: StageOptions) {
-    const { protocolVersion = 5, firstOffset = 0, identity, justifies = () => true, ...rest } = options;
+    const { protocolVersion = 5, firstOffset = 0, identity, justifies = () => true, offersMemory, ...rest } = options;
+    this.#offersMemory = offersMemory === true;
     this.protocolVersion = protocolVersion;
     this.cache = new ModelCache(firstOffset, justifies);
     this.cache.identity = identity;
@@ -104,8 +108,9 @@ export class Stage {
       } as const;
       return { ...base, lane, ...message };
     });
-    const { to } = this.cache.append(lane, messages, this.wallMs);
-    this.session.offered(lane, to, this.nowMs, this.wallMs);
+    const { to, batch } = this.cache.append(lane, messages, this.wallMs);
+    const isOffered = this.#offersMemory && this.session.isUpTo(lane);
+    this.session.offered(lane, to, isOffered ? [batch] : [], this.nowMs, this.wallMs);
     this.flush();
     return keys;
   }

@@ -90,8 +90,12 @@ export class SimulatedProcess {
     const clock: Clock = {
       wallMs: () => timeline.wallMs,
       monotonicMs: () => timeline.nowMs - this.#startMs,
-      // As a timer of Node.js does it: in whole milliseconds, and at least one.
-      schedule: (delayMs, callback) => this.#schedule(Math.max(1, Math.trunc(delayMs)), callback),
+      // As a timer of Node.js does it: in whole milliseconds, and at least one. Somebody may have been promised its end.
+      schedule: (delayMs, callback) =>
+        this.#schedule(Math.max(1, Math.trunc(delayMs)), () => {
+          promised();
+          callback();
+        }),
     };
     this.thread = new SimulatedThread({
       store,
