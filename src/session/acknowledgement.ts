@@ -20,7 +20,7 @@ import {
   TOPIC_PAUSE_MS,
 } from './refusal.js';
 import type { ConnectionTerms, Sender } from './sender.js';
-import { RECEIVED, RELEASABLE, RELEASED, SENT, WAITING } from './slots.js';
+import { CONDEMNED, RECEIVED, RELEASABLE, RELEASED, SENT, WAITING } from './slots.js';
 
 export interface AcknowledgementEvents {
   /** A QoS 2 message was acknowledged as one of QoS 1. */
@@ -34,6 +34,8 @@ export class Acknowledgements {
   count = 0;
   /** When the message was sent on this connection that was the last to be answered; undefined: none was. */
   answeredOrder: number | undefined;
+  /** The broker has sent a PUBREC. */
+  isQos2Proven = false;
   turnCount = 0;
   turnLatencySumMs = 0;
   readonly #ledger: Ledger;
@@ -76,8 +78,9 @@ export class Acknowledgements {
     const state = slots.state[id];
     if (type === PUBCOMP) {
       if (this.#ledger.openExchanges.complete(id)) return undefined;
-      // 0x92 says that the broker has forgotten the identifier: the exchange was complete before.
-      if (state === RELEASED && (reasonCode < 0x80 || reasonCode === PACKET_ID_NOT_FOUND)) this.#settle(id, nowMs);
+      // Whatever its code, the exchange is over: 0x92 says that it was before, and no other one is an error that there is
+      // something to be done about [MQTT 5.0 §3.7.2.1].
+      if (state === RELEASED) this.#settle(id, nowMs);
       return undefined;
     }
     if (state === WAITING && this.#ledger.mayBeHeld(id)) {
@@ -87,7 +90,9 @@ export class Acknowledgements {
       return undefined;
     }
     if (state !== SENT) {
-      if (type !== PUBACK && state !== RECEIVED && state !== RELEASABLE && state !== RELEASED && reasonCode < 0x80) {
+      // What goes to quarantine is released when it is there on disk.
+      const isUnderWay = state === RECEIVED || state === RELEASABLE || state === RELEASED || state === CONDEMNED;
+      if (type !== PUBACK && !isUnderWay && reasonCode < 0x80) {
         this.#sender.releaseUnknown(id, terms.protocolVersion === 5 ? PACKET_ID_NOT_FOUND : 0, nowMs);
       }
       return undefined;
@@ -111,6 +116,7 @@ export class Acknowledgements {
     if (slots.qos[id] === 1) {
       return new NorthError('BROKER_PROTOCOL', 'The broker answered a QoS 1 message with PUBREC.');
     }
+    this.isQos2Proven = true;
     this.#passed(nowMs - slots.timeMs[id]!);
     this.#ledger.receive(id);
     return undefined;

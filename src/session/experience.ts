@@ -32,6 +32,8 @@ export interface ExperienceOptions {
   ackTimeoutMs: number;
   /** A message is being looked for, with so many in flight at a time. */
   narrowed: (window: number) => void;
+  /** The broker seems to close at every message of QoS 2. */
+  qos2Refused: () => void;
 }
 
 export class Experience {
@@ -61,6 +63,7 @@ export class Experience {
   granted(window: Window, nowMs: number): void {
     this.#grantedMs = nowMs;
     this.#window = window;
+    if (this.suspicion.wantsQuiet) this.#options.liveness.prove();
     if (this.#protocolVersion === 4) window.limitTo(this.#bearableMax(nowMs));
   }
 
@@ -69,28 +72,38 @@ export class Experience {
     this.#reasonCode = reasonCode;
   }
 
-  /** Until when the connection has to show that it lives without the suspect. */
+  /**
+   * Until when the connection has to show that it lives without the suspect: for a while, and by answering a ping, since a
+   * broker that answers nothing at all would be silent after every message.
+   */
   get quietUntilMs(): number {
-    return this.suspicion.wantsQuiet ? this.#grantedMs + QUIET_MS : 0;
+    if (!this.suspicion.wantsQuiet) return 0;
+    return this.#options.liveness.isProven ? this.#grantedMs + QUIET_MS : Number.POSITIVE_INFINITY;
   }
 
   /** A connection that had been online has ended. */
   died(reason: NorthError, nowMs: number): void {
     const { code } = reason;
-    if (code === 'CLIENT_ID_TAKEN' || code === 'KEEPALIVE_TIMEOUT') return;
-    const { resend, liveness, acknowledgements, ackTimeoutMs } = this.#options;
+    if (code === 'CLIENT_ID_TAKEN') return;
+    const { ledger, resend, liveness, acknowledgements, ackTimeoutMs } = this.#options;
     const isOverrun = this.#reasonCode === RECEIVE_MAXIMUM_EXCEEDED;
     const isByBroker = code === 'BROKER_CLOSED' || code === 'CONNECTION_LOST';
-    if (code === 'ACK_OVERDUE') {
-      liveness.gaveUp();
-      resend.unanswered();
-    } else resend.ended(isByBroker, isOverrun);
+    if (code === 'ACK_OVERDUE' || code === 'KEEPALIVE_TIMEOUT') liveness.gaveUp();
+    if (code === 'ACK_OVERDUE') resend.unanswered();
+    else if (code !== 'KEEPALIVE_TIMEOUT') resend.ended(isByBroker, isOverrun);
     // How many were in flight was at fault, and none of them.
     if (isOverrun || (this.#reasonCode !== undefined && ABOUT_NO_MESSAGE.has(this.#reasonCode))) return;
     if (isByBroker) this.#learnOfMany(nowMs);
     const before = this.suspicion.narrowedTo;
-    if (code === 'ACK_OVERDUE') this.suspicion.answerMissing(nowMs - ackTimeoutMs, acknowledgements.answeredOrder);
-    else this.suspicion.connectionDied(reason.message);
+    if (code === 'ACK_OVERDUE') {
+      const { answeredOrder } = acknowledgements;
+      this.suspicion.answerMissing(nowMs - ackTimeoutMs, answeredOrder, liveness.acknowledgedMs);
+    } else {
+      ledger.openExchanges.connectionDied();
+      const isQos2Known = this.#protocolVersion === 5 || acknowledgements.isQos2Proven;
+      const isRefusal = this.suspicion.connectionDied(reason.message, isByBroker, isQos2Known);
+      if (isRefusal) this.#options.qos2Refused();
+    }
     const { narrowedTo } = this.suspicion;
     if (narrowedTo !== undefined && narrowedTo !== before) this.#options.narrowed(narrowedTo);
   }

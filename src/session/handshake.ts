@@ -83,7 +83,6 @@ export class Handshake {
     // unknown life has left behind is wiped out first, by a connection of its own [MQTT 3.1.1 §3.1.2.4].
     this.#isWipe = persistent && protocolVersion === 4 && this.#mustStartClean;
     this.#cleanStart = !persistent || this.#isWipe || (protocolVersion === 5 && (!isOurs || this.#mustStartClean));
-    this.#mustStartClean = false;
     this.#isKnown = isOurs;
     return encodeConnect({
       protocolVersion,
@@ -108,9 +107,10 @@ export class Handshake {
     }
     if (this.#isWipe) {
       this.#wasWiped = true;
+      this.#mustStartClean = false;
       return { kind: 'redial' };
     }
-    if (grant.sessionPresent && !this.#isKnown) {
+    if (grant.sessionPresent && (!this.#isKnown || this.#wasWiped)) {
       // The broker holds packet identifiers of a life that we know nothing of [MQTT-3.2.2-4].
       if (!this.#wasWiped) {
         this.#mustStartClean = true;
@@ -120,6 +120,7 @@ export class Handshake {
       grant.sessionPresent = false;
     }
     this.#wasWiped = false;
+    this.#mustStartClean = false;
     const clientId = grant.assignedClientId ?? this.#options.clientId;
     const identity = this.#options.persistent ? { broker: this.#broker, clientId } : null;
     const isSessionLost = this.#isKnown && !this.#cleanStart && !grant.sessionPresent;

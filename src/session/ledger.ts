@@ -41,6 +41,9 @@ const BOUND_STRIDE_LEAST = 256;
 const BOUND_STRIDE_MOST = 4096;
 const SAVES_PER_STRIDE = 4;
 
+/** Whoever retries such a message should know. */
+const MAY_BE_DELIVERED = 'The broker may have it, so that it may be delivered all the same.';
+
 /** What is stored in one transaction; with an `identity` the session is that one's from now on, and null forgets it. */
 export interface SessionSave {
   progress: SessionProgress;
@@ -59,6 +62,10 @@ export class Ledger {
   readonly cursors: Cursors = [new LaneCursor('command'), new LaneCursor('alert'), new LaneCursor('telemetry')];
   /** Messages that count against the broker's quota. */
   inflight = 0;
+  /** Those of them that are sent at QoS 2. */
+  inflightQos2 = 0;
+  /** Those of them whose PUBREL went out on this connection. */
+  releasedCount = 0;
   identity: SessionIdentity | undefined;
   /** Identifiers whose PUBREC is on disk and whose PUBREL is due, in the order of the PUBRECs. */
   releasable: number[] = [];
@@ -89,10 +96,10 @@ export class Ledger {
   constructor(stored: StoredSession, save: (save: SessionSave) => void) {
     this.#save = save;
     this.identity = stored.identity;
-    this.#receivedCount = restoreProgress(stored.progress, stored.nextOffsets, this.cursors, this.slots);
+    const { cursors, slots, openExchanges } = this;
+    this.#receivedCount = restoreProgress(stored.progress, stored.nextOffsets, cursors, slots, openExchanges);
   }
 
-  /** True when there is anything that a session of the broker may remember for us. */
   get isSaving(): boolean {
     return this.#savingProgress !== undefined;
   }
@@ -113,6 +120,12 @@ export class Ledger {
     return this.#newIdentity !== undefined || this.#savesIdentity;
   }
 
+  /** Whose session the slots speak of, stored or not yet. */
+  get presentIdentity(): SessionIdentity | undefined {
+    if (this.#newIdentity !== undefined) return this.#newIdentity ?? undefined;
+    return (this.#savesIdentity ? this.#savingIdentity : this.identity) ?? undefined;
+  }
+
   cursorOf(packetId: number): LaneCursor {
     return this.cursors[laneIndexOfId(packetId)];
   }
@@ -120,6 +133,8 @@ export class Ledger {
   /** Prepares for a new connection: what is in flight waits again, and each lane begins at its head. */
   resume(sessionKept: boolean): void {
     this.inflight = 0;
+    this.inflightQos2 = 0;
+    this.releasedCount = 0;
     this.deferred = [];
     const releasable: number[] = [];
     for (const cursor of this.cursors) {
@@ -136,6 +151,7 @@ export class Ledger {
           if (!sessionKept) this.slots.state[id] = WAITING;
           else {
             this.inflight++;
+            this.inflightQos2++;
             if (state !== RECEIVED) releasable.push(id);
             if (state === RELEASED) this.slots.state[id] = RELEASABLE;
           }
@@ -174,13 +190,20 @@ export class Ledger {
     slots.isEnded[id] = 0;
     slots.isRepeated[id] = isRepeated ? 1 : 0;
     this.inflight++;
+    if (qos === 2) this.inflightQos2++;
     if (cursor.next >= cursor.sentHigh) cursor.sentHigh = cursor.next + 1;
     if (cursor.next >= cursor.sessionHigh) cursor.sessionHigh = cursor.next + 1;
   }
 
+  #leave(id: number): void {
+    this.inflight--;
+    if (this.slots.qos[id] === 2) this.inflightQos2--;
+    if (this.slots.state[id] === RELEASED) this.releasedCount--;
+  }
+
   /** The exchange of an identifier in flight is over and its message is done. */
   settle(id: number, nowMs: number): void {
-    this.inflight--;
+    this.#leave(id);
     this.settleUnsent(id, nowMs);
   }
 
@@ -218,14 +241,20 @@ export class Ledger {
     return offset !== undefined && offset < cursor.resendHigh && this.slots.isEnded[id] === 0;
   }
 
+  /** True when something was sent in a session that the broker has lost, and is not done. */
+  get isInDoubt(): boolean {
+    return this.cursors.some(({ head, doubtHigh }) => head < doubtHigh);
+  }
+
   released(id: number, nowMs: number): void {
     this.slots.state[id] = RELEASED;
     this.slots.timeMs[id] = nowMs;
+    this.releasedCount++;
   }
 
   /** Refused for a passing reason: it is sent again, as a new PUBLISH, when the time has come. */
   defer(id: number, dueMs: number): void {
-    this.inflight--;
+    this.#leave(id);
     this.slots.state[id] = DEFERRED;
     this.slots.isEnded[id] = 1;
     this.slots.expirySeconds[id] = 0;
@@ -258,16 +287,18 @@ export class Ledger {
   /**
    * To quarantine with the reason, in the next commit; the message counts as settled from then on.
    *
-   * @param mayBeHeld its exchange was not ended by the broker, which may hold it.
+   * @param isHeld its QoS 2 exchange was not ended by the broker, which may hold it and perhaps deliver it.
    */
-  condemn(id: number, offset: number, reason: QuarantineReason, wasInFlight: boolean, mayBeHeld: boolean): void {
-    if (wasInFlight) this.inflight--;
-    if (mayBeHeld && !(wasInFlight && this.slots.qos[id] === 1)) this.openExchanges.add(id);
+  condemn(id: number, offset: number, reason: QuarantineReason, wasInFlight: boolean, isHeld: boolean): void {
+    if (wasInFlight) this.#leave(id);
     const cursor = this.cursorOf(id);
+    const { lane } = cursor;
+    if (isHeld) this.openExchanges.add(id, lane, offset);
     this.slots.state[id] = CONDEMNED;
     // A message that was never sent may lie beyond the last that was; the snapshot must see it.
     if (offset >= cursor.sentHigh) cursor.sentHigh = offset + 1;
-    this.#condemned.push({ lane: cursor.lane, offset, id, ...reason });
+    const text = isHeld ? `${reason.reason} ${MAY_BE_DELIVERED}` : reason.reason;
+    this.#condemned.push({ lane, offset, id, code: reason.code, reason: text });
     this.#isUrgent = true;
   }
 
@@ -298,9 +329,10 @@ export class Ledger {
   /** Stores what is due. */
   saveDue(nowMs: number): void {
     if (this.isSaving || nowMs < this.#retryAtMs) return;
+    if (this.openExchanges.isSaveDue) this.noteProgress(nowMs);
     const lazyIsDue = this.#lazySinceMs !== undefined && nowMs >= this.#lazySinceMs + LAZY_SAVE_MS;
     if (!this.#isUrgent && !lazyIsDue) return;
-    const progress = snapshotProgress(this.cursors, this.slots, (cursor) =>
+    const progress = snapshotProgress(this.cursors, this.slots, this.openExchanges, (cursor) =>
       this.#exactBounds ? cursor.sentHigh : Math.max(cursor.durableBound, this.#boundAhead(cursor)),
     );
     // A bound that is lowered holds from now on, whether the save succeeds or not.
@@ -308,6 +340,7 @@ export class Ledger {
       cursor.durableBound = Math.min(cursor.durableBound, progress.lanes[cursor.lane].boundOffset);
     }
     this.#savingProgress = progress;
+    this.openExchanges.saving();
     this.#savingReceived = this.#received;
     this.#savingCondemned = this.#condemned;
     this.#received = [];
@@ -350,6 +383,7 @@ export class Ledger {
       return [];
     }
     this.#retryAtMs = 0;
+    this.openExchanges.saved();
     if (this.#savingIdentity !== undefined) this.identity = this.#savingIdentity ?? undefined;
     for (const cursor of this.cursors) {
       cursor.durableHead = progress.lanes[cursor.lane].firstUnsettled;

@@ -5,13 +5,15 @@
  * pings and acknowledges nothing is as dead for us as one that is silent, so that acknowledgements have their own time. It
  * runs anew with every acknowledgement, because on a slow line many messages share the way; a message that others have
  * overtaken is waited for no longer. A broker that takes longer for everything gets twice the time with each connection
- * that brought nothing, so that a line which is slower than the setting gets on, too.
+ * that brought nothing, also for its answers to pings, so that a line which is slower than the setting gets on, too.
  */
 import { NorthError } from '../core/error.js';
 
 /** A ping goes out after this part of the keep-alive, so that it arrives before the broker gives us up. */
 const PING_AFTER = 0.75;
 const PING_TIMEOUT_LEAST_MS = 1000;
+/** A line that is dead is noticed in this time at the latest, however slow it was. */
+const PING_TIMEOUT_MOST_MS = 120_000;
 /** Acknowledgements that come keep a message waiting for so many times the time-out at most. */
 const PATIENCE = 4;
 /** The time-out grows up to this, unless the setting is longer. */
@@ -32,6 +34,10 @@ export class Liveness {
   #keepaliveMs = 0;
   #heardMs = 0;
   #pingSentMs: number | undefined;
+  /** A ping goes out at once, to see whether the broker answers. */
+  #isPingWanted = false;
+  /** The broker has answered a ping on this connection. */
+  isProven = false;
   #blockedSinceMs: number | undefined;
 
   constructor(ackTimeoutMs: number) {
@@ -49,8 +55,20 @@ export class Liveness {
     this.#keepaliveMs = 0;
     this.#heardMs = nowMs;
     this.#pingSentMs = undefined;
+    this.#isPingWanted = false;
+    this.isProven = false;
     this.#blockedSinceMs = undefined;
     this.#acknowledgedMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** When something was acknowledged last on this connection; minus infinity when nothing was. */
+  get acknowledgedMs(): number {
+    return this.#acknowledgedMs;
+  }
+
+  /** Asks for a ping whose answer shows that the broker is there. */
+  prove(): void {
+    this.#isPingWanted = true;
   }
 
   /** Acknowledgements have come which took so long on average. */
@@ -59,7 +77,7 @@ export class Liveness {
     if (tookMs < this.#ackTimeoutSettingMs) this.#ackTimeoutMs = this.#ackTimeoutSettingMs;
   }
 
-  /** The connection was given up because an acknowledgement was overdue. */
+  /** The connection was given up because an acknowledgement or the answer to a ping was overdue. */
   gaveUp(): void {
     if (this.#acknowledgedMs !== Number.NEGATIVE_INFINITY) return;
     const mostMs = Math.max(ACK_TIMEOUT_MAX_MS, this.#ackTimeoutSettingMs);
@@ -81,10 +99,12 @@ export class Liveness {
 
   pingAnswered(): void {
     this.#pingSentMs = undefined;
+    this.isProven = true;
   }
 
   pingSent(nowMs: number): void {
     this.#pingSentMs = nowMs;
+    this.#isPingWanted = false;
   }
 
   setWritable(isWritable: boolean, nowMs: number): void {
@@ -94,8 +114,8 @@ export class Liveness {
 
   /** Silence in either direction asks for a ping: a half-open connection swallows what we write. */
   isPingDue(nowMs: number, writtenAtMs: number): boolean {
-    if (this.#keepaliveMs === 0 || this.#pingSentMs !== undefined) return false;
-    return nowMs >= this.#pingDueMs(writtenAtMs);
+    if (this.#pingSentMs !== undefined) return false;
+    return this.#isPingWanted || (this.#keepaliveMs > 0 && nowMs >= this.#pingDueMs(writtenAtMs));
   }
 
   /** Why the connection has to be ended, or undefined. */
@@ -139,6 +159,9 @@ export class Liveness {
   }
 
   #pingTimeoutMs(): number {
-    return Math.max(PING_TIMEOUT_LEAST_MS, Math.min(this.#keepaliveMs / 2, this.#ackTimeoutMs));
+    const keepaliveMs = this.#keepaliveMs === 0 ? Number.POSITIVE_INFINITY : this.#keepaliveMs;
+    const timeoutMs = Math.max(PING_TIMEOUT_LEAST_MS, Math.min(keepaliveMs / 2, this.#ackTimeoutSettingMs));
+    const growth = this.#ackTimeoutMs / this.#ackTimeoutSettingMs;
+    return Math.max(timeoutMs, Math.min(timeoutMs * growth, PING_TIMEOUT_MOST_MS));
   }
 }

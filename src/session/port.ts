@@ -33,4 +33,6 @@ export type SessionEvent =
   /** So many messages had expired before they could be sent, and were dropped. */
   | { kind: 'expired'; count: number }
   | { kind: 'downgraded' }
+  /** The broker closes the connection at every message of QoS 2, and has never taken one. */
+  | { kind: 'qos2Refused' }
   | { kind: 'narrowed'; window: number };

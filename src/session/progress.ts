@@ -5,18 +5,21 @@ import { LANES, laneIndex } from '../core/lane.js';
 import type { OffsetRange } from '../core/message.js';
 import type { LaneProgress, SessionProgress } from '../core/progress.js';
 import type { LaneCursor } from './lane-cursor.js';
+import type { OpenExchanges } from './open-exchanges.js';
 import { CONDEMNED, RECEIVED, RELEASABLE, RELEASED, SETTLED, type Slots } from './slots.js';
 
 export type Cursors = readonly [LaneCursor, LaneCursor, LaneCursor];
 
 /**
- * The progress as it stands now. Condemned messages count as settled: they go to quarantine in the same transaction.
+ * The progress as it stands now. Condemned messages count as settled: they go to quarantine in the same transaction. What
+ * is settled and received all the same has an open exchange.
  *
  * @param boundOf gives the bound to store for a lane: what may be sent without another commit.
  */
 export function snapshotProgress(
   cursors: Cursors,
   slots: Slots,
+  openExchanges: OpenExchanges,
   boundOf: (cursor: LaneCursor) => number,
 ): SessionProgress {
   const received: { lane: Lane; offset: number; order: number }[] = [];
@@ -52,6 +55,7 @@ export function snapshotProgress(
   };
   received.sort((a, b) => a.order - b.order);
   const runs: { lane: Lane; from: number; to: number }[] = [];
+  for (const { lane, offset } of openExchanges.messages) runs.push({ lane, from: offset, to: offset + 1 });
   for (const { lane, offset } of received) {
     const last = runs[runs.length - 1];
     if (last !== undefined && last.lane === lane && last.to === offset) last.to = offset + 1;
@@ -66,6 +70,7 @@ export function restoreProgress(
   nextOffsets: Readonly<Record<Lane, number>>,
   cursors: Cursors,
   slots: Slots,
+  openExchanges: OpenExchanges,
 ): number {
   for (const lane of LANES) {
     const cursor = cursors[laneIndex(lane)]!;
@@ -89,6 +94,10 @@ export function restoreProgress(
     const cursor = cursors[laneIndex(run.lane)]!;
     for (let offset = run.from; offset < run.to; offset++) {
       const id = cursor.idOf(offset);
+      if (offset < cursor.head || slots.state[id] === SETTLED) {
+        openExchanges.add(id, run.lane, offset);
+        continue;
+      }
       slots.state[id] = RELEASABLE;
       slots.qos[id] = 2;
       slots.receivedOrder[id] = order++;

@@ -6,6 +6,7 @@
  */
 
 import type { Lane } from '../core/lane.js';
+import type { QoS } from '../core/message.js';
 import type { QuarantineReason } from '../core/progress.js';
 import { recordSizeAt } from '../core/record.js';
 import { writePubrel } from '../wire/control-packets.js';
@@ -21,6 +22,9 @@ import type { Window } from './window.js';
 /** One turn writes at most so much, so that acknowledgements and other connectors get their share of the thread. */
 const TURN_SIZE_MAX_BYTES = 1024 * 1024;
 const READ_AHEAD_BYTES = 4 * 1024 * 1024;
+
+/** Sets aside the message that was just stepped over, which would be sent at this QoS. */
+type Refuse = (id: number, cursor: LaneCursor, qos: QoS, reason: QuarantineReason) => void;
 
 export interface SenderPort {
   write(bytes: Uint8Array): boolean;
@@ -41,6 +45,8 @@ export interface ConnectionTerms {
   /** The window while it is not known what the broker holds of a former process. */
   unsureWindowMax: number;
 }
+
+export type Allowed = 'nothing' | 'PUBRELs' | 're-sends' | 'all';
 
 export interface SenderCounts {
   published: number;
@@ -72,7 +78,7 @@ export class Sender {
   readonly #port: SenderPort;
   readonly #rateLimit: RateLimit;
   readonly #maxAgeMs: number;
-  readonly #refuse: (id: number, cursor: LaneCursor, reason: QuarantineReason) => void;
+  readonly #refuse: Refuse;
   readonly #pauseOf: (topic: Uint8Array) => QuarantineReason | undefined;
   /** Topics of what is in flight, kept only while the broker refuses some. */
   readonly topics: (string | undefined)[] = [];
@@ -85,7 +91,7 @@ export class Sender {
     port: SenderPort;
     rateLimit: RateLimit;
     maxAgeMs: number;
-    refuse: (id: number, cursor: LaneCursor, reason: QuarantineReason) => void;
+    refuse: Refuse;
     pauseOf: (topic: Uint8Array) => QuarantineReason | undefined;
   }) {
     this.#ledger = options.ledger;
@@ -113,17 +119,18 @@ export class Sender {
     return this.narrowedTo === undefined ? terms.window.size : Math.min(this.narrowedTo, terms.window.size);
   }
 
-  pump(terms: ConnectionTerms, nowMs: number, wallMs: number, mayPublish: boolean): void {
+  /** @param allowed what may go out: nothing, PUBRELs, what was sent before, or everything. */
+  pump(terms: ConnectionTerms, nowMs: number, wallMs: number, allowed: Allowed): void {
     this.#turnSize = 0;
     this.expiredCount = 0;
     this.isTurnFull = false;
     this.resumeAtMs = undefined;
-    if (this.output.isWritable) this.#release(nowMs);
-    if (mayPublish) {
+    if (this.output.isWritable && allowed !== 'nothing') this.#release(nowMs);
+    if (allowed === 're-sends' || allowed === 'all') {
       if (this.#rateLimit.isLimited) this.#rateLimit.fill(nowMs);
       if (this.resend.isUnderWay && this.#sendAgain(terms, nowMs, wallMs)) this.resend.completed();
       if (!this.resend.isUnderWay) this.resend.review();
-      if (!this.resend.isUnderWay) {
+      if (!this.resend.isUnderWay && allowed === 'all') {
         for (const cursor of this.#ledger.cursors) {
           if (!this.#publishLane(cursor, cursor.end, terms, nowMs, wallMs)) break;
         }
@@ -197,8 +204,10 @@ export class Sender {
 
   #release(nowMs: number): void {
     const due = this.#ledger.releasable;
+    // A PUBREL may be what the broker cannot bear, and then it has to be found among the others like a message.
+    const releasedMax = this.narrowedTo ?? Number.POSITIVE_INFINITY;
     let done = 0;
-    for (; done < due.length && this.output.isWritable; done++) {
+    for (; done < due.length && this.output.isWritable && this.#ledger.releasedCount < releasedMax; done++) {
       const id = due[done]!;
       if (this.#ledger.slots.state[id] !== RELEASABLE) continue;
       this.output.reserve(5, nowMs);
@@ -257,9 +266,9 @@ export class Sender {
         if (this.narrowedTo === undefined) terms.window.full();
         return true;
       }
-      if (this.resend.isUnderWay || ledger.inflight >= qos2Limit) {
+      if (this.resend.isUnderWay || ledger.inflightQos2 >= qos2Limit) {
         const qos = terms.encoder.qosOf(batch.data, cursor.recordAt);
-        if (qos === 2 && ledger.inflight >= qos2Limit) return true;
+        if (qos === 2 && ledger.inflightQos2 >= qos2Limit) return true;
         if (this.resend.holdsBack(cursor, qos)) return true;
         if (isCautious && !this.resend.isCautiousIn(cursor)) return true;
       }
@@ -281,8 +290,9 @@ export class Sender {
 
   #isBlocked(id: number, nowMs: number): boolean {
     const untilMs = this.#ledger.openExchanges.blockedUntilMs(id, nowMs);
-    if (untilMs !== undefined && untilMs !== Number.POSITIVE_INFINITY) this.resumeAtMs = untilMs;
-    return untilMs !== undefined;
+    if (untilMs === undefined) return false;
+    if (untilMs !== Number.POSITIVE_INFINITY) this.resumeAtMs = Math.min(untilMs, this.resumeAtMs ?? untilMs);
+    return true;
   }
 
   #windowNow(terms: ConnectionTerms): number {
@@ -312,9 +322,11 @@ export class Sender {
     const counts = this.counts[cursor.index];
     if (size === undefined) {
       cursor.skip();
-      this.#refuse(id, cursor, { code: 'MESSAGE_UNREADABLE', reason: `The record of offset ${offset} is damaged.` });
+      const reason = `The record of offset ${offset} is damaged.`;
+      this.#refuse(id, cursor, terms.encoder.maximumQos, { code: 'MESSAGE_UNREADABLE', reason });
       return;
     }
+    const qos = terms.encoder.qosOf(data, at);
     const isNew = offset >= cursor.sentHigh;
     let expirySeconds = readU32(data, at + 12);
     if (expirySeconds > 0 || this.#maxAgeMs > 0) {
@@ -330,7 +342,7 @@ export class Sender {
       if (isNew && this.#maxAgeMs > 0 && ageMs >= this.#maxAgeMs) {
         cursor.skip();
         const reason = `It waited for ${Math.round(ageMs / 1000)} s; caching.maxAge allows ${this.#maxAgeMs / 1000} s.`;
-        this.#refuse(id, cursor, { code: 'MESSAGE_EXPIRED', reason });
+        this.#refuse(id, cursor, qos, { code: 'MESSAGE_EXPIRED', reason });
         return;
       }
       if (expirySeconds > 0) {
@@ -343,12 +355,11 @@ export class Sender {
       const pause = this.#pauseOf(topic);
       if (pause !== undefined) {
         cursor.skip();
-        this.#refuse(id, cursor, pause);
+        this.#refuse(id, cursor, qos, pause);
         return;
       }
       this.topics[id] = Buffer.from(topic).toString();
     }
-    const qos = terms.encoder.qosOf(data, at);
     const isEnded = ledger.slots.isEnded[id] === 1;
     const isDuplicate = offset < cursor.resendHigh && !isEnded;
     this.output.reserve(terms.encoder.sizeMax(size), nowMs);
@@ -368,7 +379,7 @@ export class Sender {
     if (terms.packetSizeMaxBytes !== undefined && to - from > terms.packetSizeMaxBytes) {
       const reason = `The packet has ${to - from} bytes; the broker takes ${terms.packetSizeMaxBytes}.`;
       cursor.skip();
-      this.#refuse(id, cursor, { code: 'PUBLISH_TOO_LARGE', reason });
+      this.#refuse(id, cursor, qos, { code: 'PUBLISH_TOO_LARGE', reason });
       return;
     }
     this.output.size = to;

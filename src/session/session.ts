@@ -13,7 +13,7 @@ import type { IConnackPacket, Packet } from 'mqtt-packet';
 import { NorthError } from '../core/error.js';
 import { type ErrorCode, isErrorCode } from '../core/error-codes.js';
 import { type Lane, laneIndex } from '../core/lane.js';
-import type { Batch, QuarantineReason } from '../core/progress.js';
+import type { Batch } from '../core/progress.js';
 import { encodeDisconnect, PINGREQ } from '../wire/control-packets.js';
 import { type AcknowledgementType, PacketReader } from '../wire/packet-reader.js';
 import { answerToUnasked } from '../wire/unasked-delivery.js';
@@ -21,13 +21,12 @@ import { Acknowledgements } from './acknowledgement.js';
 import { disconnectError } from './connect-error.js';
 import { Experience } from './experience.js';
 import { Handshake, type HandshakeOptions } from './handshake.js';
-import type { LaneCursor } from './lane-cursor.js';
 import type { LatencyHistogram } from './latency.js';
 import { Ledger, type StoredSession } from './ledger.js';
 import { Liveness, type OldestSent } from './liveness.js';
 import type { SessionPort } from './port.js';
 import { RateLimit } from './rate-limit.js';
-import { type ConnectionTerms, Sender, type SenderCounts } from './sender.js';
+import { type Allowed, type ConnectionTerms, Sender, type SenderCounts } from './sender.js';
 import { assertWay, type SessionState } from './state.js';
 
 export type { SessionEvent, SessionPort } from './port.js';
@@ -57,6 +56,7 @@ export class Session {
   #reader: PacketReader | undefined;
   #terms: ConnectionTerms | undefined;
   #error: NorthError | undefined;
+  #broker = '';
   #redialsAtOnce = false;
   #nowMs = 0;
   #wallMs = 0;
@@ -70,7 +70,10 @@ export class Session {
       port,
       rateLimit: new RateLimit(options.messagesPerSecond, options.bytesPerSecond),
       maxAgeMs: options.maxAgeMs,
-      refuse: (id, cursor, reason) => this.#condemnUnsent(id, cursor, reason),
+      refuse: (id, cursor, qos, reason) => {
+        const isHeld = qos === 2 && this.#ledger.mayBeHeld(id);
+        this.#ledger.condemn(id, cursor.next - 1, reason, false, isHeld);
+      },
       pauseOf: (topic) => this.#acknowledgements.pauseOf(topic, this.#nowMs),
     });
     this.#acknowledgements = new Acknowledgements(this.#ledger, this.#sender, {
@@ -86,6 +89,7 @@ export class Session {
       acknowledgements: this.#acknowledgements,
       ackTimeoutMs: options.ackTimeoutMs,
       narrowed: (window) => port.report({ kind: 'narrowed', window }),
+      qos2Refused: () => port.report({ kind: 'qos2Refused' }),
     });
   }
 
@@ -104,6 +108,11 @@ export class Session {
   /** Nothing that was sent can be why the broker closes: all is acknowledged, or it has answered since. */
   get isIdle(): boolean {
     return this.#ledger.inflight === 0 && this.#liveness.heardMs > this.#sender.lastUnacknowledgedMs;
+  }
+
+  /** The broker has taken a message of QoS 2 as such; MQTT 3.1.1 has no other way to tell. */
+  get isQos2Proven(): boolean {
+    return this.#acknowledgements.isQos2Proven;
   }
 
   get window(): number {
@@ -133,6 +142,8 @@ export class Session {
   connected(broker: string, protocolVersion: 4 | 5, nowMs: number): void {
     this.#enter('handshaking');
     this.#protocolVersion = protocolVersion;
+    if (broker !== this.#broker) this.#acknowledgements.isQos2Proven = false;
+    this.#broker = broker;
     this.#error = undefined;
     this.#experience.begin(protocolVersion);
     this.#terms = undefined;
@@ -148,7 +159,7 @@ export class Session {
             : new NorthError('BROKER_PROTOCOL', `The broker sent what is not MQTT: ${problem}.`),
         ),
     });
-    this.#port.write(this.#handshake.begin(broker, protocolVersion, this.#ledger.identity));
+    this.#port.write(this.#handshake.begin(broker, protocolVersion, this.#ledger.presentIdentity));
   }
 
   received(bytes: Buffer, nowMs: number, wallMs: number): void {
@@ -280,8 +291,11 @@ export class Session {
 
   /** Stores what lags behind, with exact bounds: called when nothing more will be sent in this life. */
   settleAccounts(nowMs: number): void {
+    this.#nowMs = nowMs;
     this.#ledger.useExactBounds();
     this.#ledger.saveDue(nowMs);
+    // After a save that failed, it is not due yet.
+    this.#wake();
   }
 
   get #isPublishing(): boolean {
@@ -320,8 +334,7 @@ export class Session {
     this.#sender.narrowedTo = this.#experience.suspicion.narrowedTo;
     if (this.#ledger.isIdentityDue) this.#ledger.saveDue(this.#nowMs);
     else {
-      const mayPublish = this.#state !== 'draining' && this.#nowMs >= this.#experience.quietUntilMs;
-      this.#sender.pump(this.#terms, this.#nowMs, this.#wallMs, mayPublish);
+      this.#sender.pump(this.#terms, this.#nowMs, this.#wallMs, this.#allowed);
       if (this.#sender.expiredCount > 0) this.#port.report({ kind: 'expired', count: this.#sender.expiredCount });
       this.#ledger.saveDue(this.#nowMs);
       if (wasResending && !this.#sender.resend.isUnderWay && this.#ledger.deferred.length > 0)
@@ -334,7 +347,24 @@ export class Session {
     }
     this.#liveness.setWritable(this.#sender.output.isWritable, this.#nowMs);
     if (this.#state === 'draining' && this.#ledger.inflight === 0) this.#sayGoodbye();
+    if (this.#ledger.openExchanges.isWithheld && this.#state === 'online' && this.#ledger.inflight === 0) {
+      this.#renewSession();
+      return;
+    }
     this.#wake(deferredDueMs);
+  }
+
+  get #allowed(): Allowed {
+    if (this.#nowMs < this.#experience.quietUntilMs) return 'nothing';
+    if (this.#state === 'draining') return 'PUBRELs';
+    return this.#ledger.openExchanges.isWithheld ? 're-sends' : 'all';
+  }
+
+  /** What is in flight is done, and what stands in the way goes with the broker's session. */
+  #renewSession(): void {
+    this.#handshake.startClean();
+    this.#redialsAtOnce = true;
+    this.#sayGoodbye();
   }
 
   #oldestSent(): OldestSent | undefined {
@@ -419,7 +449,14 @@ export class Session {
     }
     this.#ledger.raiseBounds();
     this.#enter('recovering');
-    this.#port.report({ kind: 'granted', grant, protocolVersion: this.#protocolVersion, isSessionLost });
+    // A session may be new to us in other ways, too: it is another broker, or the old one was given up.
+    const isInDoubt = isSessionLost || this.#ledger.isInDoubt;
+    this.#port.report({
+      kind: 'granted',
+      grant,
+      protocolVersion: this.#protocolVersion,
+      isSessionLost: isInDoubt,
+    });
   }
 
   #acknowledged(type: AcknowledgementType, id: number, reasonCode: number, text: string | undefined): void {
@@ -432,10 +469,6 @@ export class Session {
     }
     const error = this.#acknowledgements.take(type, id, reasonCode, text, this.#terms, this.#nowMs);
     if (error !== undefined) this.#fail(error);
-  }
-
-  #condemnUnsent(id: number, cursor: LaneCursor, reason: QuarantineReason): void {
-    this.#ledger.condemn(id, cursor.next - 1, reason, false, this.#ledger.mayBeHeld(id));
   }
 
   #learnFromDeath(reason: NorthError): void {

@@ -4,10 +4,12 @@
  * A 3.1.1 broker, and several platforms, refuse a message by closing the socket: everything in flight is suspect then.
  * When connections die again and again with the same messages in flight, the window is narrowed, first to the root of
  * what was in flight and then to one. Innocent messages are acknowledged on the way; the culprit is alone in flight when
- * the connection dies again, and goes to quarantine. A broker that is ill kills connections, too, and so does a bad line:
- * a message is only condemned when it was alone three times in a row, and from the second time on the connection had lived
- * quietly for a while before it was sent. While one condemnation follows the other and nothing is acknowledged in between,
- * it is rather the broker that refuses everything: each needs twice as many deaths as the one before.
+ * the connection dies again, and goes to quarantine. A PUBREL is a suspect like a PUBLISH, and a broker that answers nothing
+ * any more, not even a ping, counts like one that closes. A broker that is ill kills connections, too, and so does a bad
+ * line: a message is only condemned when it was alone three times in a row, and from the second time on the connection had
+ * lived quietly for a while before it was sent, and a ping had been answered on it. While one condemnation follows the other and nothing is acknowledged in between,
+ * it is rather the broker that refuses everything: each needs twice as many deaths as the one before. Under MQTT 3.1.1 a
+ * broker cannot say that it takes no QoS 2: as long as it has taken none, a message of QoS 2 needs eight times as many.
  *
  * Others never answer a message that they do not like. Acknowledgements come in the order of the messages
  * [MQTT-4.6.0-2], so that the culprit is known without narrowing: it is overdue, and one that was sent later is not. A
@@ -16,11 +18,13 @@
 import { ERRORS } from '../core/error-codes.js';
 import type { LaneCursor } from './lane-cursor.js';
 import type { Ledger } from './ledger.js';
-import { SENT } from './slots.js';
+import { RELEASED, SENT } from './slots.js';
 
 const DEATHS_UNTIL_SUSPECT = 2;
 const DEATHS_ALONE_MAX = 3;
 const DOUBLINGS_MAX = 6;
+/** A broker that takes no QoS 2 at all must not get one message after the other into quarantine. */
+const UNKNOWN_QOS_DOUBLINGS = 3;
 /** So few suspects are tried one at a time at once. */
 const FEW_SUSPECTS = 32;
 /** So often a message is passed over before it is condemned. */
@@ -54,16 +58,19 @@ export class Suspicion {
   }
 
   /**
-   * The broker has closed a connection that had been online.
+   * The broker has closed a connection that had been online, or says nothing on it any more.
    *
    * @param cause how the end looked, for the reason in quarantine.
+   * @param isByBroker there may have been too many messages for it.
+   * @param isQos2Known whether it takes QoS 2 at all.
+   * @returns true when it may be the QoS of the message that it does not bear, and not the message.
    */
-  connectionDied(cause: string): void {
+  connectionDied(cause: string, isByBroker: boolean, isQos2Known: boolean): boolean {
     const { slots } = this.#ledger;
     let inflight = 0;
     let mostDeaths = 0;
     let last = { id: 0, offset: 0 };
-    this.#eachSent((cursor, id, offset) => {
+    this.#eachUnanswered((cursor, id, offset) => {
       inflight++;
       slots.deaths[id] = Math.min(255, slots.deaths[id]! + 1);
       mostDeaths = Math.max(mostDeaths, slots.deaths[id]!);
@@ -73,16 +80,16 @@ export class Suspicion {
     if (inflight === 0) {
       // It dies without the suspect, too.
       this.#alone = undefined;
-      return;
+      return false;
     }
-    if (this.narrowedTo === undefined) this.#searchInflight = Math.min(this.#searchInflight, inflight);
+    if (this.narrowedTo === undefined && isByBroker) this.#searchInflight = Math.min(this.#searchInflight, inflight);
     if (inflight === 1 && this.narrowedTo === 1) {
-      this.#diedAlone(last.id, last.offset, cause);
-      return;
+      return this.#diedAlone(last.id, last.offset, cause, isQos2Known || slots.qos[last.id] !== 2);
     }
-    if (mostDeaths < DEATHS_UNTIL_SUSPECT) return;
+    if (mostDeaths < DEATHS_UNTIL_SUSPECT) return false;
     this.narrowedTo = this.narrowedTo === undefined ? Math.max(1, Math.floor(Math.sqrt(inflight))) : 1;
     if (inflight <= FEW_SUSPECTS) this.narrowedTo = 1;
+    return false;
   }
 
   /**
@@ -90,47 +97,63 @@ export class Suspicion {
    *
    * @param overdueMs what was sent until then is overdue.
    * @param answeredOrder place in the order of sending of the last message that was answered; undefined: none was.
+   * @param acknowledgedMs when anything was acknowledged last.
    */
-  answerMissing(overdueMs: number, answeredOrder: number | undefined): void {
+  answerMissing(overdueMs: number, answeredOrder: number | undefined, acknowledgedMs: number): void {
     const { slots } = this.#ledger;
     // A broker that answers some only when it has got others would wait for them for ever in a narrow window.
     this.#widen();
-    this.#eachSent((_cursor, id, offset) => {
+    this.#eachUnanswered((_cursor, id, offset) => {
       const sentMs = slots.timeMs[id]!;
-      if (sentMs > overdueMs || answeredOrder === undefined || answeredOrder < slots.sentOrder[id]!) return;
+      const isPassedOver =
+        slots.state[id] === RELEASED ? acknowledgedMs > sentMs : (answeredOrder ?? 0) > slots.sentOrder[id]!;
+      if (sentMs > overdueMs || !isPassedOver) return;
       const silences = slots.silences[id]! + 1;
       slots.silences[id] = silences;
       if (silences < SILENCES_MAX) return;
-      const reason = `The broker never answered it in ${silences} connections, but answered others that were sent later.`;
-      this.#ledger.condemn(id, offset, { code: 'PUBLISH_POISONOUS', reason }, true, true);
+      const reason = `The broker did not answer it in ${silences} connections, but answered others that were sent later.`;
+      this.#condemn(id, offset, reason);
     });
   }
 
-  #eachSent(visit: (cursor: LaneCursor, id: number, offset: number) => void): void {
+  #condemn(id: number, offset: number, reason: string): void {
+    const { slots, openExchanges } = this.#ledger;
+    // What a broker does not bear is not the message then, but its PUBREL, which must not be sent any more.
+    if (slots.state[id] === RELEASED) openExchanges.isWithheld = true;
+    this.#ledger.condemn(id, offset, { code: 'PUBLISH_POISONOUS', reason }, true, slots.qos[id] === 2);
+  }
+
+  /** Visits what was sent on this connection, or whose PUBREL was, and is not answered. */
+  #eachUnanswered(visit: (cursor: LaneCursor, id: number, offset: number) => void): void {
     const { slots, cursors } = this.#ledger;
     for (const cursor of cursors) {
       // After a rewind, messages are in flight beyond `next`.
       const limit = Math.max(cursor.next, cursor.sentHigh);
       let id = cursor.headId;
       for (let offset = cursor.head; offset < limit; offset++, id = cursor.idAfter(id)) {
-        if (slots.state[id] === SENT) visit(cursor, id, offset);
+        if (slots.state[id] === SENT || slots.state[id] === RELEASED) visit(cursor, id, offset);
       }
     }
   }
 
-  #diedAlone(id: number, offset: number, cause: string): void {
+  /** Gives true when the message has died often enough, but it may be its QoS. */
+  #diedAlone(id: number, offset: number, cause: string, isQosKnown: boolean): boolean {
     const known = this.#alone;
     if (known === undefined || known.id !== id || known.offset !== offset) {
       this.#alone = { id, offset, deaths: 1 };
-      return;
+      return false;
     }
     known.deaths++;
-    if (known.deaths < DEATHS_ALONE_MAX * 2 ** Math.min(DOUBLINGS_MAX, this.#condemnedInARow)) return;
+    const doublings = isQosKnown
+      ? Math.min(DOUBLINGS_MAX, this.#condemnedInARow)
+      : UNKNOWN_QOS_DOUBLINGS + this.#condemnedInARow;
+    if (known.deaths < DEATHS_ALONE_MAX * 2 ** doublings) return !isQosKnown && known.deaths >= DEATHS_ALONE_MAX;
     this.#condemnedInARow++;
     this.#hasCondemned = true;
     const reason = `${ERRORS.PUBLISH_POISONOUS.meaning} It was alone in flight ${known.deaths} times. Last: ${cause}`;
-    this.#ledger.condemn(id, offset, { code: 'PUBLISH_POISONOUS', reason }, true, true);
+    this.#condemn(id, offset, reason);
     this.#alone = undefined;
+    return false;
   }
 
   /**

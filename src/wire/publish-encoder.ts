@@ -32,14 +32,14 @@ export interface PublishEncoderOptions {
 
 export class PublishEncoder {
   readonly #isVersion5: boolean;
-  readonly #maximumQos: number;
+  readonly maximumQos: 0 | 1 | 2;
   readonly #retainAvailable: boolean;
   readonly #cacheId: string;
   readonly #idName: Uint8Array | undefined;
 
   constructor(options: PublishEncoderOptions) {
     this.#isVersion5 = options.protocolVersion === 5;
-    this.#maximumQos = options.maximumQos;
+    this.maximumQos = options.maximumQos;
     this.#retainAvailable = options.retainAvailable;
     this.#cacheId = options.cacheId;
     this.#idName = options.messageIdProperty === undefined ? undefined : Buffer.from(options.messageIdProperty);
@@ -47,7 +47,7 @@ export class PublishEncoder {
 
   /** The QoS that the record at `at` is sent with. */
   qosOf(batch: Uint8Array, at: number): 0 | 1 | 2 {
-    return Math.min(batch[at + 4]! & 0b11, this.#maximumQos) as 0 | 1 | 2;
+    return Math.min(batch[at + 4]! & 0b11, this.maximumQos) as 0 | 1 | 2;
   }
 
   /** An upper bound of the bytes that `encode` will write for the record of `recordSize` bytes. */
@@ -75,7 +75,7 @@ export class PublishEncoder {
     offset: number,
   ): number {
     const recordFlags = batch[at + 4]!;
-    const qos = Math.min(recordFlags & 0b11, this.#maximumQos);
+    const qos = Math.min(recordFlags & 0b11, this.maximumQos);
     const topicSize = (batch[at + 6]! << 8) | batch[at + 7]!;
     const propsSize = readU32(batch, at + 8);
     const hasOrigin = (recordFlags & FLAG_RECORD_ORIGIN) !== 0;

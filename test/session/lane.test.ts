@@ -361,3 +361,28 @@ test('a message that is larger than every buffer arrives whole, between small on
   assert.equal(sent.length, 3);
   assert.ok(payload.equals(Buffer.from(sent[1]?.payload ?? '')));
 });
+
+test('a command at QoS 2 does not wait for telemetry at QoS 1 that fills the window', () => {
+  for (const [protocolVersion, properties] of [
+    [4, {}],
+    [5, { receiveMaximum: 20 }],
+  ] as const) {
+    const stage = new Stage({ protocolVersion });
+    stage.accept('telemetry', 5000);
+    stage.online({ properties });
+    const inflight = stage.publishedKeys();
+    for (let turn = 0; turn < 60; turn++) {
+      stage.pass(1);
+      stage.acknowledge('puback', inflight.splice(0, 10));
+      inflight.push(...stage.publishedKeys());
+    }
+    stage.accept('command', 1, { qos: 2 });
+    let turns = 0;
+    for (; !inflight.includes('c0') && turns < 100; turns++) {
+      stage.pass(1);
+      stage.acknowledge('puback', inflight.splice(0, 2));
+      inflight.push(...stage.publishedKeys());
+    }
+    assert.ok(turns < 3, `the command waited for ${turns} turns`);
+  }
+});

@@ -68,16 +68,14 @@ test('a message is found that makes the broker close at QoS 2 among messages tha
 });
 
 test('connections that die for reasons of their own narrow nothing', () => {
-  for (const code of ['CLIENT_ID_TAKEN', 'KEEPALIVE_TIMEOUT'] as const) {
-    const stage = new Stage({});
-    stage.accept('telemetry', 50);
-    for (let i = 0; i < 6; i++) {
-      stage.online({ sessionPresent: i > 0 });
-      stage.lose(new NorthError(code, 'It ended.'));
-    }
-    assert.equal(stage.reports('narrowed').length, 0);
-    assert.equal(stage.cache.quarantine.size, 0);
+  const stage = new Stage({});
+  stage.accept('telemetry', 50);
+  for (let i = 0; i < 6; i++) {
+    stage.online({ sessionPresent: i > 0 });
+    stage.lose(new NorthError('CLIENT_ID_TAKEN', 'It ended.'));
   }
+  assert.equal(stage.reports('narrowed').length, 0);
+  assert.equal(stage.cache.quarantine.size, 0);
 });
 
 test('a message that is never answered while later ones are goes to quarantine after three connections, and none waits for it', () => {
@@ -140,4 +138,18 @@ test('a connection that dies before the suspect is sent speaks for the suspect',
   for (let keys = stage.publishedKeys(); keys.length > 0; keys = stage.publishedKeys())
     stage.acknowledge('puback', keys);
   assert.equal(stage.session.inflight, 0);
+});
+
+test('a 3.1.1 broker that closes at every message of QoS 2 is named, and few messages go to quarantine for it', () => {
+  const stage = new Stage({ protocolVersion: 4 });
+  stage.accept('telemetry', 30, { qos: 2 });
+  for (let i = 0; i < 200; i++) {
+    stage.online({ sessionPresent: i > 0 });
+    stage.pass(2000);
+    if (i < 20) assert.equal(stage.cache.quarantine.size, 0);
+    stage.lose();
+  }
+  assert.ok(stage.reports('qos2Refused').length > 0);
+  assert.ok(stage.cache.quarantine.size <= 3, `${stage.cache.quarantine.size} are in quarantine`);
+  assert.equal(stage.session.isQos2Proven, false);
 });

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import type { SessionProgress } from '../../src/cache/store.js';
 import { LANES, type Lane, laneIndex } from '../../src/core/lane.js';
 import { LaneCursor } from '../../src/session/lane-cursor.js';
+import { OpenExchanges } from '../../src/session/open-exchanges.js';
 import { type Cursors, restoreProgress, snapshotProgress } from '../../src/session/progress.js';
 import { ID_RANGES, RELEASABLE, SETTLED, Slots, WAITING } from '../../src/session/slots.js';
 
@@ -78,7 +79,9 @@ test('progress that is restored and stored again is the same, whatever it was', 
         }
         const cursors = newCursors();
         const slots = new Slots();
-        const receivedCount = restoreProgress(progress, nextOffsets, cursors, slots);
+        const exchanges = new OpenExchanges();
+        const receivedCount = restoreProgress(progress, nextOffsets, cursors, slots, exchanges);
+        assert.equal(exchanges.count, 0);
         assert.equal(
           receivedCount,
           progress.received.reduce((sum, run) => sum + run.to - run.from, 0),
@@ -97,12 +100,39 @@ test('progress that is restored and stored again is the same, whatever it was', 
             assert.equal(state, mark === 'settled' ? SETTLED : mark === 'received' ? RELEASABLE : WAITING);
           }
         }
-        const again = snapshotProgress(cursors, slots, (cursor) => progress.lanes[cursor.lane].boundOffset);
+        const again = snapshotProgress(cursors, slots, exchanges, (cursor) => progress.lanes[cursor.lane].boundOffset);
         assert.deepEqual(again, progress);
       },
     ),
     { numRuns: 500 },
   );
+});
+
+test('what is settled and received all the same is an open exchange, and is stored until it is over and that is stored', () => {
+  const lanes = {
+    command: { firstUnsettled: 0, boundOffset: 0, settled: [] },
+    alert: { firstUnsettled: 5, boundOffset: 8, settled: [{ from: 6, to: 7 }] },
+    telemetry: { firstUnsettled: 0, boundOffset: 3, settled: [] },
+  };
+  const received = [
+    { lane: 'alert' as const, from: 3, to: 4 },
+    { lane: 'alert' as const, from: 6, to: 7 },
+    { lane: 'telemetry' as const, from: 1, to: 2 },
+  ];
+  const cursors = newCursors();
+  const slots = new Slots();
+  const exchanges = new OpenExchanges();
+  const snapshot = () => snapshotProgress(cursors, slots, exchanges, (cursor) => lanes[cursor.lane].boundOffset);
+  restoreProgress({ lanes, received }, { command: 0, alert: 9, telemetry: 9 }, cursors, slots, exchanges);
+  assert.equal(exchanges.count, 2);
+  assert.deepEqual(snapshot(), { lanes, received });
+  const id = cursors[1].idOf(3);
+  assert.equal(exchanges.complete(id), true);
+  assert.deepEqual(snapshot().received, received.slice(1));
+  assert.notEqual(exchanges.blockedUntilMs(id, 0), undefined, 'its end is not stored yet');
+  exchanges.saving();
+  exchanges.saved();
+  assert.equal(exchanges.blockedUntilMs(id, 0), undefined);
 });
 
 test('the identifiers of the lanes are ranges of their own and leave out 0', () => {

@@ -73,7 +73,7 @@ test('what was not sent again before the next connection ended goes out there fo
   stage.online(KEPT);
   assert.deepEqual(stage.sentWords(), ['PUBLISH t2', 'PUBLISH t3']);
   assert.equal(stage.session.countsOf('telemetry').possibleDuplicates, 2);
-  stage.lose(new NorthError('KEEPALIVE_TIMEOUT', 'The broker did not answer a ping.'));
+  stage.lose(new NorthError('CLIENT_ID_TAKEN', 'Another client came.'));
   stage.online(KEPT);
   assert.deepEqual(stage.sentWords(), ['PUBLISH t2 dup', 'PUBLISH t3 dup']);
   assert.equal(stage.session.countsOf('telemetry').possibleDuplicates, 2);

@@ -287,3 +287,20 @@ test('a bound that is being lowered is kept to at once, although the connection 
   stage.flush();
   assert.deepEqual(stage.sentWords(), ['PUBLISH t2', 'PUBLISH t3']);
 });
+
+test('a stop after a save that failed tries it again', () => {
+  const stage = new Stage({});
+  stage.online();
+  stage.accept('telemetry', 2);
+  stage.isHoldingSaves = true;
+  stage.acknowledge('puback', ['t0', 't1']);
+  stage.pass(200);
+  stage.store(false);
+  stage.session.drain(stage.nowMs, stage.wallMs);
+  stage.flush();
+  stage.wakeMs = undefined;
+  stage.session.settleAccounts(stage.nowMs);
+  stage.isHoldingSaves = false;
+  stage.pass(2000);
+  assert.equal(stage.cache.progress.lanes.telemetry.firstUnsettled, 2);
+});

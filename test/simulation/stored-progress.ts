@@ -138,7 +138,11 @@ export class StoredProgress {
     for (const run of this.progress.received) {
       for (let offset = run.from; offset < run.to; offset++) {
         const key = keyOf(run.lane, offset);
-        if (this.isSettled(run.lane, offset)) problems.push(`${key} is received and settled.`);
+        if (this.isSettled(run.lane, offset)) {
+          // An exchange that is still open keeps its place here, so that its identifier is not used after a crash.
+          if (!this.quarantine.has(key)) problems.push(`${key} is received and settled, and not in quarantine.`);
+          continue;
+        }
         let order = this.receivedOrder.get(key);
         if (order === undefined) {
           order = this.#nextOrder++;

@@ -139,7 +139,10 @@ export class Watcher {
   #storedReceived(): Set<Key> {
     const keys = new Set<Key>();
     for (const { lane, from, to } of this.#stored.progress.received) {
-      for (let offset = from; offset < to; offset++) keys.add(`${lane.charAt(0)}${offset}`);
+      for (let offset = from; offset < to; offset++) {
+        // An open exchange of what is in quarantine is ended when there is time for it.
+        if (!this.#stored.isSettled(lane, offset)) keys.add(`${lane.charAt(0)}${offset}`);
+      }
     }
     return keys;
   }
