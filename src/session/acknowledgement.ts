@@ -36,8 +36,12 @@ export class Acknowledgements {
   answeredOrder: number | undefined;
   /** The broker has sent a PUBREC. */
   isQos2Proven = false;
+  /** Of this turn: everything that came, and the exchanges that ended, with the times that they took. */
   turnCount = 0;
   turnLatencySumMs = 0;
+  turnEndedCount = 0;
+  turnEndedSumMs = 0;
+  #beganMs = 0;
   readonly #ledger: Ledger;
   readonly #sender: Sender;
   readonly #events: AcknowledgementEvents;
@@ -50,7 +54,8 @@ export class Acknowledgements {
   }
 
   /** A new connection: the broker's access rules may have changed. */
-  begin(): void {
+  begin(nowMs: number): void {
+    this.#beganMs = nowMs;
     this.#pausedTopics.clear();
     this.answeredOrder = undefined;
   }
@@ -63,6 +68,8 @@ export class Acknowledgements {
   beginTurn(): void {
     this.turnCount = 0;
     this.turnLatencySumMs = 0;
+    this.turnEndedCount = 0;
+    this.turnEndedSumMs = 0;
   }
 
   /** Gives an error when the broker has broken the protocol with it. */
@@ -149,9 +156,16 @@ export class Acknowledgements {
   }
 
   #settle(id: number, nowMs: number): void {
-    const tookMs = nowMs - this.#ledger.slots.timeMs[id]!;
-    this.#passed(tookMs);
-    this.latency.observe(tookMs);
+    const { slots } = this.#ledger;
+    this.#passed(nowMs - slots.timeMs[id]!);
+    const startedMs = slots.startedMs[id]!;
+    // An exchange that began on a former connection says nothing of this one.
+    if (startedMs >= this.#beganMs) {
+      const tookMs = nowMs - startedMs;
+      this.turnEndedCount++;
+      this.turnEndedSumMs += tookMs;
+      this.latency.observe(tookMs);
+    }
     this.#sender.counts[this.#ledger.cursorOf(id).index].published++;
     this.#ledger.settle(id, nowMs);
   }

@@ -186,6 +186,7 @@ export class Ledger {
     slots.state[id] = SENT;
     slots.qos[id] = qos;
     slots.timeMs[id] = nowMs;
+    slots.startedMs[id] = nowMs;
     slots.sentOrder[id] = ++this.#sentCount;
     slots.isEnded[id] = 0;
     slots.isRepeated[id] = isRepeated ? 1 : 0;

@@ -232,7 +232,7 @@ export class Sender {
   /** Gives false when lower lanes must not go on: the socket or the turn is full, or the rate is used up. */
   #publishLane(cursor: LaneCursor, end: number, terms: ConnectionTerms, nowMs: number, wallMs: number): boolean {
     const ledger = this.#ledger;
-    const window = this.resend.isAlone ? 1 : this.#windowNow(terms);
+    const window = this.resend.isAlone ? 1 : this.#windowNow(terms, cursor);
     const isCautious = this.resend.isCautiousIn(cursor);
     // A few places stay free for higher lanes, so that an alert never waits for telemetry to be acknowledged. What is sent
     // again was in flight together before and finds room together again.
@@ -295,8 +295,9 @@ export class Sender {
     return true;
   }
 
-  #windowNow(terms: ConnectionTerms): number {
-    const window = this.windowOf(terms);
+  #windowNow(terms: ConnectionTerms, cursor: LaneCursor): number {
+    const isUrgent = cursor.index < 2 && this.narrowedTo === undefined;
+    const window = isUrgent ? terms.window.urgentSize : this.windowOf(terms);
     return this.resend.isUnsure && this.resend.isUnderWay ? Math.min(window, terms.unsureWindowMax) : window;
   }
 

@@ -107,7 +107,12 @@ export class Session {
 
   /** Nothing that was sent can be why the broker closes: all is acknowledged, or it has answered since. */
   get isIdle(): boolean {
-    return this.#ledger.inflight === 0 && this.#liveness.heardMs > this.#sender.lastUnacknowledgedMs;
+    return this.#ledger.inflight === 0 && this.isHeard;
+  }
+
+  /** The broker was heard after the last message of QoS 0, which nobody acknowledges. */
+  get isHeard(): boolean {
+    return this.#liveness.heardMs > this.#sender.lastUnacknowledgedMs;
   }
 
   /** The broker has taken a message of QoS 2 as such; MQTT 3.1.1 has no other way to tell. */
@@ -169,10 +174,10 @@ export class Session {
     this.#acknowledgements.beginTurn();
     const inflightBefore = this.#ledger.inflight;
     this.#reader?.read(bytes);
-    const { turnCount, turnLatencySumMs } = this.#acknowledgements;
+    const { turnCount, turnLatencySumMs, turnEndedCount, turnEndedSumMs } = this.#acknowledgements;
+    if (turnEndedCount > 0) this.#terms?.window.acknowledged(turnEndedCount, turnEndedSumMs, nowMs);
     if (turnCount > 0) {
       this.lastAcknowledgedAtMs = wallMs;
-      this.#terms?.window.acknowledged(turnCount, turnLatencySumMs, nowMs);
       this.#liveness.acknowledged(turnLatencySumMs / turnCount, nowMs);
       this.#experience.passed(nowMs);
     }
@@ -438,7 +443,7 @@ export class Session {
     const { grant, terms, identity, isSessionLost } = outcome;
     this.#liveness.setKeepalive((grant.serverKeepaliveSeconds ?? this.#options.keepaliveSeconds) * 1000);
     this.#terms = terms;
-    this.#acknowledgements.begin();
+    this.#acknowledgements.begin(this.#nowMs);
     this.#experience.granted(terms.window, this.#nowMs);
     this.#sender.begin(terms, this.#nowMs);
     this.#ledger.resume(grant.sessionPresent);

@@ -41,7 +41,9 @@ export class Slots {
   readonly state = new Uint8Array(65_536);
   /** QoS that the message was sent with on this connection. */
   readonly qos = new Uint8Array(65_536);
-  /** When it was sent, or for a deferred one when it is due; milliseconds of the monotonic clock. */
+  /** When its PUBLISH went out. */
+  readonly startedMs = new Float64Array(65_536);
+  /** When its last packet went out, or for a deferred one when it is due; milliseconds of the monotonic clock. */
   readonly timeMs = new Float64Array(65_536);
   /** Place in the order of sending. */
   readonly sentOrder = new Float64Array(65_536);
