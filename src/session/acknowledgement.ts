@@ -5,19 +5,17 @@
  */
 
 import { NorthError } from '../core/error.js';
-import type { QuarantineReason } from '../core/progress.js';
 import { type AcknowledgementType, PUBACK, PUBCOMP, PUBREC } from '../wire/packet-reader.js';
 import { LatencyHistogram } from './latency.js';
 import type { Ledger } from './ledger.js';
+import type { PausedTopics } from './paused-topics.js';
 import {
   NO_MATCHING_SUBSCRIBERS,
   PACKET_ID_IN_USE,
   PACKET_ID_NOT_FOUND,
-  PAUSED_TOPICS_MAX,
   REFUSALS_MAX,
   refusalOf,
   retryPauseMs,
-  TOPIC_PAUSE_MS,
 } from './refusal.js';
 import type { ConnectionTerms, Sender } from './sender.js';
 import { CONDEMNED, RECEIVED, RELEASABLE, RELEASED, SENT, WAITING } from './slots.js';
@@ -45,24 +43,18 @@ export class Acknowledgements {
   readonly #ledger: Ledger;
   readonly #sender: Sender;
   readonly #events: AcknowledgementEvents;
-  readonly #pausedTopics = new Map<string, { untilMs: number; reason: string }>();
+  readonly #pausedTopics: PausedTopics;
 
-  constructor(ledger: Ledger, sender: Sender, events: AcknowledgementEvents) {
+  constructor(ledger: Ledger, sender: Sender, pausedTopics: PausedTopics, events: AcknowledgementEvents) {
     this.#ledger = ledger;
     this.#sender = sender;
+    this.#pausedTopics = pausedTopics;
     this.#events = events;
   }
 
-  /** A new connection: the broker's access rules may have changed. */
   begin(nowMs: number): void {
     this.#beganMs = nowMs;
-    this.#pausedTopics.clear();
     this.answeredOrder = undefined;
-  }
-
-  /** Somebody has mended the access rules: refused topics are tried again at once. */
-  resumeTopics(): void {
-    this.#pausedTopics.clear();
   }
 
   beginTurn(): void {
@@ -129,20 +121,6 @@ export class Acknowledgements {
     return undefined;
   }
 
-  /** Why a message on this topic is not sent now, or undefined. */
-  pauseOf(topic: Uint8Array, nowMs: number): QuarantineReason | undefined {
-    if (this.#pausedTopics.size === 0) return undefined;
-    const name = Buffer.from(topic).toString();
-    const pause = this.#pausedTopics.get(name);
-    if (pause === undefined) return undefined;
-    if (nowMs >= pause.untilMs) {
-      this.#pausedTopics.delete(name);
-      return undefined;
-    }
-    const reason = `Not sent: the broker refused this topic shortly before. ${pause.reason}`;
-    return { code: 'PUBLISH_NOT_AUTHORIZED', reason };
-  }
-
   #settleUnsent(id: number, nowMs: number): void {
     this.count++;
     this.#sender.counts[this.#ledger.cursorOf(id).index].published++;
@@ -188,19 +166,8 @@ export class Acknowledgements {
       return;
     }
     this.#ledger.condemn(id, offset, { code: refusal.code, reason }, true, false);
-    if (refusal.action === 'pauseTopic') this.#pauseTopic(id, reason, nowMs);
-  }
-
-  /** Topics are only kept from the first refusal on, so that the second one of a topic pauses it. */
-  #pauseTopic(id: number, reason: string, nowMs: number): void {
-    this.#sender.keepsTopics = true;
-    const topic = this.#sender.topics[id];
-    if (topic === undefined) return;
-    if (!this.#pausedTopics.delete(topic)) this.#events.topicPaused(topic, reason);
-    this.#pausedTopics.set(topic, { untilMs: nowMs + TOPIC_PAUSE_MS, reason });
-    if (this.#pausedTopics.size > PAUSED_TOPICS_MAX) {
-      const [oldest] = this.#pausedTopics.keys();
-      if (oldest !== undefined) this.#pausedTopics.delete(oldest);
-    }
+    if (refusal.action !== 'pauseTopic') return;
+    const topic = this.#pausedTopics.refused(id, reason, nowMs);
+    if (topic !== undefined) this.#events.topicPaused(topic, reason);
   }
 }

@@ -181,7 +181,7 @@ export class LaneCursor {
       }
       this.#batches.push(batch);
     }
-    while (this.#batches.first !== undefined && this.#recordOffset < this.next) this.#stepRecord();
+    this.#stepToNext();
   }
 
   /** The batch whose record at `recordAt` is the message at `next`, or undefined when it is not loaded. */
@@ -197,7 +197,15 @@ export class LaneCursor {
   skip(): void {
     this.next++;
     this.nextId = this.idAfter(this.nextId);
-    if (this.#batches.first !== undefined && this.#recordOffset < this.next) this.#stepRecord();
+    this.#stepToNext();
+  }
+
+  /**
+   * Usually one step. A batch that was read may begin before the end of what was taken from memory, because the cache joins
+   * what is committed together; the messages that both have are gone over.
+   */
+  #stepToNext(): void {
+    while (this.#batches.first !== undefined && this.#recordOffset < this.next) this.#stepRecord();
   }
 
   #stepRecord(): void {

@@ -1,13 +1,4 @@
-/**
- * What becomes of each message: the slots, the cursors, and when which of it is stored.
- *
- * Two kinds of change are stored at different speeds. A PUBREC and a move to quarantine are stored at once, in groups:
- * their consequences may only happen afterwards. A settlement may lag, because losing it costs one repeated PUBLISH at
- * QoS 1 or one repeated PUBREL at QoS 2; it goes along with the next commit, at the latest after `LAZY_SAVE_MS` or when
- * as many settlements wait as two windows hold. That keeps the duplicates after a crash near the in-flight window.
- * One save is under way at a time; what comes meanwhile goes with the next.
- */
-
+/** What becomes of each message: the slots, the cursors, and which of it is stored. */
 import type { Lane } from '../core/lane.js';
 import type { MessageOffset, QoS } from '../core/message.js';
 import type { QuarantineReason, SessionIdentity, SessionProgress } from '../core/progress.js';
@@ -15,6 +6,7 @@ import { LaneCursor } from './lane-cursor.js';
 import type { OldestSent } from './liveness.js';
 import { OpenExchanges } from './open-exchanges.js';
 import { type Cursors, restoreProgress, snapshotProgress } from './progress.js';
+import { Saving, type SessionSave } from './saving.js';
 import {
   CONDEMNED,
   DEFERRED,
@@ -28,11 +20,6 @@ import {
   WAITING,
 } from './slots.js';
 
-export const LAZY_SAVE_MS = 100;
-
-/** After a failed save; trying again at once would only spin while the disk is full. */
-const SAVE_RETRY_MS = 1000;
-
 /**
  * How far beyond what was sent the stored bound lies: so many messages go out without a commit for their sake, and so
  * many that were never sent count as sent after a crash. It is as much as goes out during a few saves.
@@ -43,13 +30,6 @@ const SAVES_PER_STRIDE = 4;
 
 /** Whoever retries such a message should know. */
 const MAY_BE_DELIVERED = 'The broker may have it, so that it may be delivered all the same.';
-
-/** What is stored in one transaction; with an `identity` the session is that one's from now on, and null forgets it. */
-export interface SessionSave {
-  progress: SessionProgress;
-  quarantine: readonly (MessageOffset & QuarantineReason)[];
-  identity?: SessionIdentity | null;
-}
 
 export interface StoredSession {
   progress: SessionProgress;
@@ -66,64 +46,22 @@ export class Ledger {
   inflightQos2 = 0;
   /** Those of them whose PUBREL went out on this connection. */
   releasedCount = 0;
-  identity: SessionIdentity | undefined;
   /** Identifiers whose PUBREC is on disk and whose PUBREL is due, in the order of the PUBRECs. */
   releasable: number[] = [];
-  /** So many settlements may lag behind before they are stored. */
-  lazyCountMax = 256;
   /** Identifiers that wait for their retry. */
   deferred: number[] = [];
 
   readonly openExchanges = new OpenExchanges();
 
-  readonly #save: (save: SessionSave) => void;
+  readonly saving: Saving;
   #sentCount = 0;
   #receivedCount = 0;
-  #received: number[] = [];
-  #condemned: (MessageOffset & QuarantineReason & { id: number })[] = [];
-  #savingReceived: number[] = [];
-  #savingCondemned: (MessageOffset & QuarantineReason & { id: number })[] = [];
-  #savingProgress: SessionProgress | undefined;
-  #savingIdentity: SessionIdentity | null | undefined;
-  #savesIdentity = false;
-  #retryAtMs = 0;
-  #newIdentity: SessionIdentity | null | undefined;
-  #isUrgent = false;
-  #lazySinceMs: number | undefined;
-  #unsavedCount = 0;
   #exactBounds = false;
 
   constructor(stored: StoredSession, save: (save: SessionSave) => void) {
-    this.#save = save;
-    this.identity = stored.identity;
+    this.saving = new Saving(stored.identity, save);
     const { cursors, slots, openExchanges } = this;
     this.#receivedCount = restoreProgress(stored.progress, stored.nextOffsets, cursors, slots, openExchanges);
-  }
-
-  get isSaving(): boolean {
-    return this.#savingProgress !== undefined;
-  }
-
-  get hasUnsaved(): boolean {
-    return this.isSaving || this.#isUrgent || this.#lazySinceMs !== undefined || this.#newIdentity !== undefined;
-  }
-
-  /** When the lagging settlements are due to be stored, or undefined when there are none. */
-  get lazySaveDueMs(): number | undefined {
-    if (this.isSaving) return undefined;
-    if (this.#retryAtMs > 0) return this.#retryAtMs;
-    return this.#lazySinceMs === undefined ? undefined : this.#lazySinceMs + LAZY_SAVE_MS;
-  }
-
-  /** True while it is not on disk whose session this is; nothing may be published before. */
-  get isIdentityDue(): boolean {
-    return this.#newIdentity !== undefined || this.#savesIdentity;
-  }
-
-  /** Whose session the slots speak of, stored or not yet. */
-  get presentIdentity(): SessionIdentity | undefined {
-    if (this.#newIdentity !== undefined) return this.#newIdentity ?? undefined;
-    return (this.#savesIdentity ? this.#savingIdentity : this.identity) ?? undefined;
   }
 
   cursorOf(packetId: number): LaneCursor {
@@ -168,17 +106,8 @@ export class Ledger {
     releasable.sort((a, b) => this.slots.receivedOrder[a]! - this.slots.receivedOrder[b]!);
     this.releasable = releasable;
     this.openExchanges.resume(sessionKept);
-    if (!sessionKept) {
-      this.#received = [];
-      // A save that is still under way speaks of the former session.
-      this.#savingReceived = [];
-    }
-  }
-
-  /** The broker's session is a new one. This is stored before anything is published in it. */
-  changeIdentity(identity: SessionIdentity | null): void {
-    this.#newIdentity = identity;
-    this.#isUrgent = true;
+    // A save that is still under way speaks of the former session.
+    if (!sessionKept) this.saving.forgetReceived();
   }
 
   sent(cursor: LaneCursor, id: number, qos: QoS, isRepeated: boolean, nowMs: number): void {
@@ -211,25 +140,18 @@ export class Ledger {
   /** A message is done that was not in flight: it went out at QoS 0, or it expired. */
   settleUnsent(id: number, nowMs: number): void {
     this.slots.state[id] = SETTLED;
-    this.#lazySinceMs ??= nowMs;
-    if (++this.#unsavedCount >= this.lazyCountMax) this.#isUrgent = true;
+    this.saving.settled(nowMs);
     const cursor = this.cursorOf(id);
     // What was sent at QoS 0 or dropped may lie beyond the last that was sent; after a rewind the snapshot must see it.
     if (cursor.next > cursor.sentHigh) cursor.sentHigh = cursor.next;
     if (id === cursor.headId) cursor.advanceHead(this.slots);
   }
 
-  /** A lane has gone over what was dropped from the cache: that it waits no more is stored like a settlement. */
-  noteProgress(nowMs: number): void {
-    this.#lazySinceMs ??= nowMs;
-  }
-
   /** A PUBREC has come: it is stored before its PUBREL goes out [MQTT-4.3.3-6]. */
   receive(id: number): void {
     this.slots.state[id] = RECEIVED;
     this.slots.receivedOrder[id] = this.#receivedCount++;
-    this.#received.push(id);
-    this.#isUrgent = true;
+    this.saving.received(id);
   }
 
   /**
@@ -299,8 +221,7 @@ export class Ledger {
     // A message that was never sent may lie beyond the last that was; the snapshot must see it.
     if (offset >= cursor.sentHigh) cursor.sentHigh = offset + 1;
     const text = isHeld ? `${reason.reason} ${MAY_BE_DELIVERED}` : reason.reason;
-    this.#condemned.push({ lane, offset, id, code: reason.code, reason: text });
-    this.#isUrgent = true;
+    this.saving.condemned({ id, lane, offset, code: reason.code, reason: text });
   }
 
   /** Offsets from here on must not be sent before another save: the bound, or the next life of a packet identifier. */
@@ -308,31 +229,24 @@ export class Ledger {
     return Math.min(cursor.durableBound, cursor.durableHead + cursor.idSize);
   }
 
-  /** Asks for a save that raises the bounds. */
-  raiseBounds(): void {
-    this.#isUrgent = true;
-  }
-
   /**
    * Asks for a save when it would let the lane go on. It would not when the identifier of the next message still belongs
    * to one that is in flight or waits for its retry; asking again and again would only keep the disk busy.
    */
   extend(cursor: LaneCursor): void {
-    if (cursor.next >= cursor.durableBound || cursor.head > cursor.durableHead) this.#isUrgent = true;
+    if (cursor.next >= cursor.durableBound || cursor.head > cursor.durableHead) this.saving.urge();
   }
 
   /** The bounds are stored as they are until the next connection: nothing is sent before. */
   useExactBounds(): void {
     this.#exactBounds = true;
-    this.#isUrgent = true;
+    this.saving.urge();
   }
 
   /** Stores what is due. */
   saveDue(nowMs: number): void {
-    if (this.isSaving || nowMs < this.#retryAtMs) return;
-    if (this.openExchanges.isSaveDue) this.noteProgress(nowMs);
-    const lazyIsDue = this.#lazySinceMs !== undefined && nowMs >= this.#lazySinceMs + LAZY_SAVE_MS;
-    if (!this.#isUrgent && !lazyIsDue) return;
+    if (this.openExchanges.isSaveDue) this.saving.changed(nowMs);
+    if (!this.saving.isDue(nowMs)) return;
     const progress = snapshotProgress(this.cursors, this.slots, this.openExchanges, (cursor) =>
       this.#exactBounds ? cursor.sentHigh : Math.max(cursor.durableBound, this.#boundAhead(cursor)),
     );
@@ -340,24 +254,8 @@ export class Ledger {
     for (const cursor of this.cursors) {
       cursor.durableBound = Math.min(cursor.durableBound, progress.lanes[cursor.lane].boundOffset);
     }
-    this.#savingProgress = progress;
     this.openExchanges.saving();
-    this.#savingReceived = this.#received;
-    this.#savingCondemned = this.#condemned;
-    this.#received = [];
-    this.#condemned = [];
-    this.#isUrgent = false;
-    this.#lazySinceMs = undefined;
-    this.#unsavedCount = 0;
-    const save: SessionSave = {
-      progress,
-      quarantine: this.#savingCondemned.map(({ lane, offset, code, reason }) => ({ lane, offset, code, reason })),
-    };
-    this.#savesIdentity = this.#newIdentity !== undefined;
-    if (this.#newIdentity !== undefined) save.identity = this.#newIdentity;
-    this.#savingIdentity = this.#newIdentity;
-    this.#newIdentity = undefined;
-    this.#save(save);
+    this.saving.begin(progress);
   }
 
   /** The bound is raised only when half of the stride is used up, so that most saves leave it as it is. */
@@ -369,40 +267,26 @@ export class Ledger {
     return cursor.durableBound >= sent + stride / 2 ? cursor.durableBound : sent + stride;
   }
 
-  /** The save is on stable storage, or it failed and everything in it is due again. */
+  /** The save is on stable storage, or it failed and everything in it is due again. Gives what is in quarantine now. */
   saved(succeeded: boolean, nowMs: number): readonly (MessageOffset & QuarantineReason)[] {
-    const progress = this.#savingProgress;
-    if (progress === undefined) throw new Error('A save was confirmed that was not under way.');
-    this.#savingProgress = undefined;
-    this.#savesIdentity = false;
-    if (!succeeded) {
-      this.#received = [...this.#savingReceived, ...this.#received];
-      this.#condemned = [...this.#savingCondemned, ...this.#condemned];
-      if (this.#newIdentity === undefined) this.#newIdentity = this.#savingIdentity;
-      this.#isUrgent = true;
-      this.#retryAtMs = nowMs + SAVE_RETRY_MS;
-      return [];
-    }
-    this.#retryAtMs = 0;
+    const changes = this.saving.finished(succeeded, nowMs);
+    if (changes === undefined) return [];
     this.openExchanges.saved();
-    if (this.#savingIdentity !== undefined) this.identity = this.#savingIdentity ?? undefined;
     for (const cursor of this.cursors) {
-      cursor.durableHead = progress.lanes[cursor.lane].firstUnsettled;
-      cursor.durableBound = progress.lanes[cursor.lane].boundOffset;
+      const { firstUnsettled, boundOffset } = changes.progress.lanes[cursor.lane];
+      cursor.durableHead = firstUnsettled;
+      cursor.durableBound = boundOffset;
     }
-    for (const id of this.#savingReceived) {
+    for (const id of changes.received) {
       if (this.slots.state[id] !== RECEIVED) continue;
       this.slots.state[id] = RELEASABLE;
       this.releasable.push(id);
     }
-    for (const { id } of this.#savingCondemned) {
+    for (const { id } of changes.condemned) {
       this.slots.state[id] = SETTLED;
       this.cursorOf(id).advanceHead(this.slots);
     }
-    const quarantined = this.#savingCondemned;
-    this.#savingReceived = [];
-    this.#savingCondemned = [];
-    return quarantined;
+    return changes.condemned;
   }
 
   /**

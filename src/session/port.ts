@@ -3,7 +3,7 @@ import type { NorthError } from '../core/error.js';
 import type { ErrorCode } from '../core/error-codes.js';
 import type { Lane } from '../core/lane.js';
 import type { ConnackGrant } from '../wire/control-packets.js';
-import type { SessionSave } from './ledger.js';
+import type { SessionSave } from './saving.js';
 import type { SessionState } from './state.js';
 
 export interface SessionPort {

@@ -8,12 +8,13 @@
 import type { Lane } from '../core/lane.js';
 import type { QoS } from '../core/message.js';
 import type { QuarantineReason } from '../core/progress.js';
-import { recordSizeAt } from '../core/record.js';
+import { recordSizeAt, topicAt } from '../core/record.js';
 import { writePubrel } from '../wire/control-packets.js';
 import type { PublishEncoder } from '../wire/publish-encoder.js';
 import type { LaneCursor } from './lane-cursor.js';
 import type { Ledger } from './ledger.js';
 import { Output } from './output.js';
+import type { PausedTopics } from './paused-topics.js';
 import type { RateLimit } from './rate-limit.js';
 import { type Candidate, Resend } from './resend.js';
 import { CONDEMNED, RELEASABLE, WAITING } from './slots.js';
@@ -79,10 +80,7 @@ export class Sender {
   readonly #rateLimit: RateLimit;
   readonly #maxAgeMs: number;
   readonly #refuse: Refuse;
-  readonly #pauseOf: (topic: Uint8Array) => QuarantineReason | undefined;
-  /** Topics of what is in flight, kept only while the broker refuses some. */
-  readonly topics: (string | undefined)[] = [];
-  keepsTopics = false;
+  readonly #pausedTopics: PausedTopics;
   readonly resend: Resend;
   #turnSize = 0;
 
@@ -92,7 +90,7 @@ export class Sender {
     rateLimit: RateLimit;
     maxAgeMs: number;
     refuse: Refuse;
-    pauseOf: (topic: Uint8Array) => QuarantineReason | undefined;
+    pausedTopics: PausedTopics;
   }) {
     this.#ledger = options.ledger;
     this.resend = new Resend(options.ledger);
@@ -101,7 +99,7 @@ export class Sender {
     this.#rateLimit = options.rateLimit;
     this.#maxAgeMs = options.maxAgeMs;
     this.#refuse = options.refuse;
-    this.#pauseOf = options.pauseOf;
+    this.#pausedTopics = options.pausedTopics;
   }
 
   /** A new connection: nothing of the former one holds. */
@@ -110,8 +108,7 @@ export class Sender {
     this.isTurnFull = false;
     this.resumeAtMs = undefined;
     this.output.writtenAtMs = nowMs;
-    this.keepsTopics = false;
-    this.topics.length = 0;
+    this.#pausedTopics.begin();
   }
 
   /** How many messages may be in flight now. */
@@ -241,7 +238,7 @@ export class Sender {
     const qos2Max = terms.qos2WindowMax;
     const qos2Limit = qos2Max >= 5 ? qos2Max - freeCount : qos2Max;
     for (;;) {
-      if (cursor.gapTo > cursor.next && cursor.jumpGap(ledger.slots)) ledger.noteProgress(nowMs);
+      if (cursor.gapTo > cursor.next && cursor.jumpGap(ledger.slots)) ledger.saving.changed(nowMs);
       if (cursor.next >= end) return true;
       if (cursor.next >= ledger.sendLimit(cursor)) {
         ledger.extend(cursor);
@@ -351,15 +348,15 @@ export class Sender {
         expirySeconds = left > 0 ? left : Math.max(1, expirySeconds - Math.floor(ageMs / 1000));
       }
     }
-    if (this.keepsTopics) {
-      const topic = topicOf(data, at);
-      const pause = this.#pauseOf(topic);
+    if (this.#pausedTopics.isWatching) {
+      const topic = topicAt(data, at);
+      const pause = this.#pausedTopics.pauseOf(topic, nowMs);
       if (pause !== undefined) {
         cursor.skip();
         this.#refuse(id, cursor, qos, pause);
         return;
       }
-      this.topics[id] = Buffer.from(topic).toString();
+      this.#pausedTopics.sent(id, topic);
     }
     const isEnded = ledger.slots.isEnded[id] === 1;
     const isDuplicate = offset < cursor.resendHigh && !isEnded;
@@ -413,13 +410,6 @@ export class Sender {
 
 function newCounts(): SenderCounts {
   return { published: 0, dropped: 0, possibleDuplicates: 0, noSubscribers: 0 };
-}
-
-/** The topic of the record at `at`, as bytes. */
-function topicOf(data: Uint8Array, at: number): Uint8Array {
-  const size = (data[at + 6]! << 8) | data[at + 7]!;
-  const start = at + ((data[at + 4]! & 0b1000) === 0 ? 16 : 24);
-  return data.subarray(start, start + size);
 }
 
 function readU32(bytes: Uint8Array, at: number): number {

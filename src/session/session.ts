@@ -24,6 +24,7 @@ import { Handshake, type HandshakeOptions } from './handshake.js';
 import type { LatencyHistogram } from './latency.js';
 import { Ledger, type StoredSession } from './ledger.js';
 import { Liveness, type OldestSent } from './liveness.js';
+import { PausedTopics } from './paused-topics.js';
 import type { SessionPort } from './port.js';
 import { RateLimit } from './rate-limit.js';
 import { type Allowed, type ConnectionTerms, Sender, type SenderCounts } from './sender.js';
@@ -50,6 +51,7 @@ export class Session {
   readonly #experience: Experience;
   readonly #acknowledgements: Acknowledgements;
   readonly #liveness: Liveness;
+  readonly #pausedTopics = new PausedTopics();
   readonly #handshake: Handshake;
   #state: SessionState = 'offline';
   #protocolVersion: 4 | 5 = 5;
@@ -74,9 +76,9 @@ export class Session {
         const isHeld = qos === 2 && this.#ledger.mayBeHeld(id);
         this.#ledger.condemn(id, cursor.next - 1, reason, false, isHeld);
       },
-      pauseOf: (topic) => this.#acknowledgements.pauseOf(topic, this.#nowMs),
+      pausedTopics: this.#pausedTopics,
     });
-    this.#acknowledgements = new Acknowledgements(this.#ledger, this.#sender, {
+    this.#acknowledgements = new Acknowledgements(this.#ledger, this.#sender, this.#pausedTopics, {
       downgraded: () => port.report({ kind: 'downgraded' }),
       topicPaused: (topic, reason) => port.report({ kind: 'topicPaused', topic, reason }),
     });
@@ -130,7 +132,7 @@ export class Session {
   }
 
   get hasUnsaved(): boolean {
-    return this.#ledger.hasUnsaved;
+    return this.#ledger.saving.isUnfinished;
   }
 
   countsOf(lane: Lane): Readonly<SenderCounts> {
@@ -164,7 +166,7 @@ export class Session {
             : new NorthError('BROKER_PROTOCOL', `The broker sent what is not MQTT: ${problem}.`),
         ),
     });
-    this.#port.write(this.#handshake.begin(broker, protocolVersion, this.#ledger.presentIdentity));
+    this.#port.write(this.#handshake.begin(broker, protocolVersion, this.#ledger.saving.presentIdentity));
   }
 
   received(bytes: Buffer, nowMs: number, wallMs: number): void {
@@ -272,7 +274,7 @@ export class Session {
 
   /** Messages on topics that the broker refused are sent again at once, and not only after a pause. */
   resumeTopics(): void {
-    this.#acknowledgements.resumeTopics();
+    this.#pausedTopics.resume();
   }
 
   /** Sends nothing new and disconnects when all that is in flight is acknowledged and stored. */
@@ -335,9 +337,9 @@ export class Session {
     }
     const wasResending = this.#sender.resend.isUnderWay;
     let deferredDueMs = wasResending ? undefined : this.#ledger.recall(this.#nowMs);
-    this.#ledger.lazyCountMax = Math.max(256, this.#terms.window.size * 2);
+    this.#ledger.saving.lazyCountMax = Math.max(256, this.#terms.window.size * 2);
     this.#sender.narrowedTo = this.#experience.suspicion.narrowedTo;
-    if (this.#ledger.isIdentityDue) this.#ledger.saveDue(this.#nowMs);
+    if (this.#ledger.saving.isIdentityDue) this.#ledger.saveDue(this.#nowMs);
     else {
       this.#sender.pump(this.#terms, this.#nowMs, this.#wallMs, this.#allowed);
       if (this.#sender.expiredCount > 0) this.#port.report({ kind: 'expired', count: this.#sender.expiredCount });
@@ -389,7 +391,7 @@ export class Session {
     const consider = (timeMs: number | undefined): void => {
       if (timeMs !== undefined && (next === undefined || timeMs < next)) next = timeMs;
     };
-    consider(this.#ledger.lazySaveDueMs);
+    consider(this.#ledger.saving.dueMs);
     if (this.#terms !== undefined && this.#state !== 'closing') {
       consider(this.#sender.resumeAtMs);
       if (this.#nowMs < this.#experience.quietUntilMs) consider(this.#experience.quietUntilMs);
@@ -449,10 +451,10 @@ export class Session {
     this.#ledger.resume(grant.sessionPresent);
     // Nothing may be published in a new session before it is on disk that the old one is gone: after a crash its PUBRECs
     // would otherwise be taken for those of the new one.
-    if (!grant.sessionPresent && (identity !== null || this.#ledger.identity !== undefined)) {
-      this.#ledger.changeIdentity(identity);
+    if (!grant.sessionPresent && (identity !== null || this.#ledger.saving.identity !== undefined)) {
+      this.#ledger.saving.changeIdentity(identity);
     }
-    this.#ledger.raiseBounds();
+    this.#ledger.saving.urge();
     this.#enter('recovering');
     // A session may be new to us in other ways, too: it is another broker, or the old one was given up.
     const isInDoubt = isSessionLost || this.#ledger.isInDoubt;

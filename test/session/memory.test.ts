@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Batch } from '../../src/cache/store.js';
+import { BatchBuilder, readRecord } from '../../src/core/record.js';
 import { BatchQueue } from '../../src/session/batch-queue.js';
+import { LaneCursor } from '../../src/session/lane-cursor.js';
 import { Stage } from './stage.js';
 
 test('what is accepted while everything before it is in memory goes out without being read', () => {
@@ -46,6 +49,30 @@ test('what is accepted while a read is under way is read after it, each message 
     stage.publishedKeys(),
     Array.from({ length: 9 }, (_, i) => `t${i}`),
   );
+});
+
+test('a batch that was read may begin before the end of what came from memory, and no message is taken for another', () => {
+  const batchOf = (firstOffset: number, count: number): Batch => {
+    const builder = new BatchBuilder();
+    for (let i = 0; i < count; i++) {
+      const offset = firstOffset + i;
+      const payload = Buffer.from('x'.repeat(offset % 7) + offset);
+      builder.push({ topic: 't', payload, qos: 1, retain: false, lane: 'telemetry', expirySeconds: 0 });
+    }
+    return { lane: 'telemetry', firstOffset, count, acceptedAtMs: 0, data: builder.finish() };
+  };
+  const cursor = new LaneCursor('telemetry');
+  cursor.end = 60;
+  cursor.loadOffered([batchOf(0, 10), batchOf(10, 5)]);
+  cursor.load([batchOf(4, 30), batchOf(8, 20), batchOf(30, 30)]);
+  for (let offset = 0; offset < 60; offset++) {
+    const { batch } = cursor;
+    assert.ok(batch !== undefined, `${offset} is not there`);
+    const { payload } = readRecord(batch.data, cursor.recordAt)!;
+    assert.equal(Number(/[0-9]+$/.exec(Buffer.from(payload).toString())?.[0]), offset);
+    cursor.skip();
+  }
+  assert.equal(cursor.batch, undefined);
 });
 
 test('a long queue of batches gives them in their order and counts their bytes', () => {

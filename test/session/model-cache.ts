@@ -6,7 +6,8 @@ import type { Batch } from '../../src/cache/store.js';
 import { LANES, type Lane } from '../../src/core/lane.js';
 import type { Message } from '../../src/core/message.js';
 import { BatchBuilder } from '../../src/core/record.js';
-import type { SessionSave, StoredSession } from '../../src/session/ledger.js';
+import type { StoredSession } from '../../src/session/ledger.js';
+import type { SessionSave } from '../../src/session/saving.js';
 import { keyOf } from '../simulation/key.js';
 import { StoredProgress } from '../simulation/stored-progress.js';
 

@@ -8,7 +8,7 @@ import type { SessionIdentity } from '../../src/cache/store.js';
 import type { NorthError } from '../../src/core/error.js';
 import type { Lane } from '../../src/core/lane.js';
 import type { Message } from '../../src/core/message.js';
-import type { SessionSave } from '../../src/session/ledger.js';
+import type { SessionSave } from '../../src/session/saving.js';
 import { Session, type SessionEvent, type SessionOptions } from '../../src/session/session.js';
 import { type Key, keyIn, keyOf, packetIdOf, payloadOf } from '../simulation/key.js';
 import { ModelCache } from './model-cache.js';

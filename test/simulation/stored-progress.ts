@@ -4,7 +4,7 @@
  */
 import type { QuarantineReason, SessionIdentity, SessionProgress } from '../../src/cache/store.js';
 import { LANES, type Lane } from '../../src/core/lane.js';
-import type { SessionSave } from '../../src/session/ledger.js';
+import type { SessionSave } from '../../src/session/saving.js';
 import { type Key, keyOf } from './key.js';
 
 export class StoredProgress {
