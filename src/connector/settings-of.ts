@@ -12,6 +12,9 @@ import type { TransportOptions } from '../transport/transport.js';
 import type { Will } from '../wire/control-packets.js';
 import type { Attempt, ReconnectOptions } from './reconnect.js';
 
+/** Of each lane; with what comes from memory, a session holds three times as much of one at most, and one batch. */
+const READ_AHEAD_BYTES = 4 * 1024 * 1024;
+
 export function messageDefaults(settings: ConnectionSettings): MessageDefaults {
   return {
     qos: settings.qos,
@@ -44,6 +47,7 @@ export function sessionOptions(config: ConnectorConfig, cacheId: string): Sessio
     messagesPerSecond: smallerLimit(settings.rateLimit.messagesPerSecond, caching.throttling.messagesPerSecond),
     bytesPerSecond: smallerLimit(settings.rateLimit.bytesPerSecond, caching.throttling.bytesPerSecond),
     maxAgeMs: caching.maxAge,
+    readAheadBytes: READ_AHEAD_BYTES,
     messageIdProperty: settings.messageIdProperty,
   };
 }

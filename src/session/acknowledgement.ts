@@ -92,7 +92,7 @@ export class Acknowledgements {
       // What goes to quarantine is released when it is there on disk.
       const isUnderWay = state === RECEIVED || state === RELEASABLE || state === RELEASED || state === CONDEMNED;
       if (type !== PUBACK && !isUnderWay && reasonCode < 0x80) {
-        this.#sender.releaseUnknown(id, terms.protocolVersion === 5 ? PACKET_ID_NOT_FOUND : 0, nowMs);
+        this.#sender.releases.sendUnknown(id, terms.protocolVersion === 5 ? PACKET_ID_NOT_FOUND : 0, nowMs);
       }
       return undefined;
     }

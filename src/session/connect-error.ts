@@ -57,3 +57,10 @@ function describe(reasonCode: number, reasonText: string | undefined): string {
   const name = `0x${reasonCode.toString(16).padStart(2, '0')} ${reasonName(reasonCode)}`;
   return reasonText === undefined || reasonText === '' ? name : `${name}, "${reasonText}"`;
 }
+
+/** What to call an end without a reason: before the broker has accepted us it is a refusal, afterwards a loss. */
+export function endOf(error: NorthError | undefined, wasUp: boolean): NorthError {
+  if (error !== undefined && error.code !== 'BROKER_CLOSED') return error;
+  if (wasUp) return new NorthError('CONNECTION_LOST', 'The broker closed the connection.');
+  return error ?? new NorthError('BROKER_CLOSED', 'The broker closed the connection without a reason.');
+}

@@ -14,9 +14,6 @@ import { recordSizeAt } from '../core/record.js';
 import { BatchQueue } from './batch-queue.js';
 import { ID_RANGES, SETTLED, type Slots, WAITING } from './slots.js';
 
-/** No more is taken from memory while so much of a lane is loaded; what is accepted then is read later. */
-const LOADED_MAX_BYTES = 8 * 1024 * 1024;
-
 export class LaneCursor {
   readonly lane: Lane;
   readonly index: LaneIndex;
@@ -158,15 +155,15 @@ export class LaneCursor {
     else this.#gapAfterTo = Math.max(this.#gapAfterTo, to);
   }
 
-  /** True when everything up to `end` is loaded, and more may be. */
+  /** True when everything up to `end` is loaded, and no read is under way. */
   get isLoadedToEnd(): boolean {
-    return this.readFrom === undefined && this.loadedEnd >= this.end && this.loadedSizeBytes < LOADED_MAX_BYTES;
+    return this.readFrom === undefined && this.loadedEnd >= this.end;
   }
 
-  /** Adds those of the batches that follow what is loaded, as long as there is room. */
-  loadOffered(batches: readonly Batch[]): void {
+  /** Adds those of the batches that follow what is loaded, until so much is. */
+  loadOffered(batches: readonly Batch[], sizeMaxBytes: number): void {
     for (const batch of batches) {
-      if (this.readFrom !== undefined || this.loadedSizeBytes >= LOADED_MAX_BYTES) return;
+      if (this.readFrom !== undefined || this.loadedSizeBytes >= sizeMaxBytes) return;
       if (this.loadedEnd === batch.firstOffset) this.load([batch]);
     }
   }

@@ -45,9 +45,9 @@ export class Liveness {
     this.#ackTimeoutMs = ackTimeoutMs;
   }
 
-  /** What is waited for an acknowledgement now. */
-  get ackTimeoutMs(): number {
-    return this.#ackTimeoutMs;
+  /** No acknowledgement is ever overdue sooner. */
+  get ackTimeoutLeastMs(): number {
+    return this.#ackTimeoutSettingMs;
   }
 
   /** A new connection; without pings until `setKeepalive`. */

@@ -9,20 +9,19 @@ import type { Lane } from '../core/lane.js';
 import type { QoS } from '../core/message.js';
 import type { QuarantineReason } from '../core/progress.js';
 import { recordSizeAt, topicAt } from '../core/record.js';
-import { writePubrel } from '../wire/control-packets.js';
 import type { PublishEncoder } from '../wire/publish-encoder.js';
 import type { LaneCursor } from './lane-cursor.js';
 import type { Ledger } from './ledger.js';
 import { Output } from './output.js';
 import type { PausedTopics } from './paused-topics.js';
 import type { RateLimit } from './rate-limit.js';
+import { Releases } from './releases.js';
 import { type Candidate, Resend } from './resend.js';
-import { CONDEMNED, RELEASABLE, WAITING } from './slots.js';
+import { WAITING } from './slots.js';
 import type { Window } from './window.js';
 
 /** One turn writes at most so much, so that acknowledgements and other connectors get their share of the thread. */
 const TURN_SIZE_MAX_BYTES = 1024 * 1024;
-const READ_AHEAD_BYTES = 4 * 1024 * 1024;
 
 /** Sets aside the message that was just stepped over, which would be sent at this QoS. */
 type Refuse = (id: number, cursor: LaneCursor, qos: QoS, reason: QuarantineReason) => void;
@@ -68,17 +67,19 @@ export class Sender {
    * on, as Mosquitto does, holds back its further acknowledgements until our kernel acknowledges by itself, 40 ms later.
    */
   mayRefill = false;
-  /** Messages that the last turn dropped because they had expired. */
+  /** Messages that were dropped because they had expired, and not reported yet. */
   expiredCount = 0;
   /** When a message went out at QoS 0, which nobody acknowledges. */
   lastUnacknowledgedMs = Number.NEGATIVE_INFINITY;
   /** True when the turn ended because it had written enough. */
   isTurnFull = false;
   readonly output: Output;
+  readonly releases: Releases;
   readonly #ledger: Ledger;
   readonly #port: SenderPort;
   readonly #rateLimit: RateLimit;
   readonly #maxAgeMs: number;
+  readonly #readAheadBytes: number;
   readonly #refuse: Refuse;
   readonly #pausedTopics: PausedTopics;
   readonly resend: Resend;
@@ -89,6 +90,7 @@ export class Sender {
     port: SenderPort;
     rateLimit: RateLimit;
     maxAgeMs: number;
+    readAheadBytes: number;
     refuse: Refuse;
     pausedTopics: PausedTopics;
   }) {
@@ -98,6 +100,8 @@ export class Sender {
     this.output = new Output((bytes) => options.port.write(bytes));
     this.#rateLimit = options.rateLimit;
     this.#maxAgeMs = options.maxAgeMs;
+    this.#readAheadBytes = options.readAheadBytes;
+    this.releases = new Releases(options.ledger, this.output);
     this.#refuse = options.refuse;
     this.#pausedTopics = options.pausedTopics;
   }
@@ -119,10 +123,11 @@ export class Sender {
   /** @param allowed what may go out: nothing, PUBRELs, what was sent before, or everything. */
   pump(terms: ConnectionTerms, nowMs: number, wallMs: number, allowed: Allowed): void {
     this.#turnSize = 0;
-    this.expiredCount = 0;
     this.isTurnFull = false;
     this.resumeAtMs = undefined;
-    if (this.output.isWritable && allowed !== 'nothing') this.#release(nowMs);
+    if (this.output.isWritable && allowed !== 'nothing') {
+      this.releases.send(nowMs, this.narrowedTo ?? Number.POSITIVE_INFINITY);
+    }
     if (allowed === 're-sends' || allowed === 'all') {
       if (this.#rateLimit.isLimited) this.#rateLimit.fill(nowMs);
       if (this.resend.isUnderWay && this.#sendAgain(terms, nowMs, wallMs)) this.resend.completed();
@@ -189,41 +194,6 @@ export class Sender {
     cursor.rewindTo(cursor.head);
     this.resend.missCandidate();
     return true;
-  }
-
-  /** Answers a PUBREC that belongs to nothing, so that the broker forgets its identifier. */
-  releaseUnknown(packetId: number, reasonCode: number, nowMs: number): void {
-    // A broker that reads nothing gets no answers piled up; the connection ends when that lasts.
-    if (!this.output.isWritable) return;
-    const bytes = Buffer.allocUnsafe(5);
-    this.output.write(bytes.subarray(0, writePubrel(bytes, 0, packetId, reasonCode)), nowMs);
-  }
-
-  #release(nowMs: number): void {
-    const due = this.#ledger.releasable;
-    // A PUBREL may be what the broker cannot bear, and then it has to be found among the others like a message.
-    const releasedMax = this.narrowedTo ?? Number.POSITIVE_INFINITY;
-    let done = 0;
-    for (; done < due.length && this.output.isWritable && this.#ledger.releasedCount < releasedMax; done++) {
-      const id = due[done]!;
-      if (this.#ledger.slots.state[id] !== RELEASABLE) continue;
-      this.output.reserve(5, nowMs);
-      this.output.size = writePubrel(this.output.buffer, this.output.size, id, 0);
-      this.#ledger.released(id, nowMs);
-    }
-    if (done > 0) this.#ledger.releasable = done === due.length ? [] : due.slice(done);
-    if (this.#ledger.openExchanges.count > 0) this.#endExchanges(nowMs);
-  }
-
-  #endExchanges(nowMs: number): void {
-    const { openExchanges, slots } = this.#ledger;
-    const release = (id: number): boolean => {
-      if (!this.output.isWritable) return false;
-      this.output.reserve(5, nowMs);
-      this.output.size = writePubrel(this.output.buffer, this.output.size, id, 0);
-      return true;
-    };
-    openExchanges.release((id) => slots.state[id] !== CONDEMNED, release, nowMs);
   }
 
   /** Gives false when lower lanes must not go on: the socket or the turn is full, or the rate is used up. */
@@ -399,12 +369,12 @@ export class Sender {
   }
 
   #readAhead(cursor: LaneCursor): void {
-    if (cursor.readFrom !== undefined || cursor.loadedSizeBytes >= READ_AHEAD_BYTES / 2) return;
+    if (cursor.readFrom !== undefined || cursor.loadedSizeBytes >= this.#readAheadBytes / 2) return;
     const from = cursor.loadedEnd;
     if (from >= cursor.end) return;
     cursor.readFrom = from;
     cursor.readEnd = cursor.end;
-    this.#port.read(cursor.lane, from, READ_AHEAD_BYTES);
+    this.#port.read(cursor.lane, from, this.#readAheadBytes);
   }
 }
 

@@ -14,32 +14,26 @@ import { NorthError } from '../core/error.js';
 import { type ErrorCode, isErrorCode } from '../core/error-codes.js';
 import { type Lane, laneIndex } from '../core/lane.js';
 import type { Batch } from '../core/progress.js';
-import { encodeDisconnect, PINGREQ } from '../wire/control-packets.js';
+import { encodeDisconnect } from '../wire/control-packets.js';
 import { type AcknowledgementType, PacketReader } from '../wire/packet-reader.js';
 import { answerToUnasked } from '../wire/unasked-delivery.js';
-import { Acknowledgements } from './acknowledgement.js';
-import { disconnectError } from './connect-error.js';
-import { Experience } from './experience.js';
-import { Handshake, type HandshakeOptions } from './handshake.js';
+import type { Acknowledgements } from './acknowledgement.js';
+import { disconnectError, endOf } from './connect-error.js';
+import type { Experience } from './experience.js';
+import { Feed } from './feed.js';
+import { Handshake } from './handshake.js';
 import type { LatencyHistogram } from './latency.js';
-import { Ledger, type StoredSession } from './ledger.js';
-import { Liveness, type OldestSent } from './liveness.js';
-import { PausedTopics } from './paused-topics.js';
+import type { Ledger, StoredSession } from './ledger.js';
+import type { Liveness } from './liveness.js';
+import { type SessionOptions, sessionParts } from './parts.js';
+import type { PausedTopics } from './paused-topics.js';
 import type { SessionPort } from './port.js';
-import { RateLimit } from './rate-limit.js';
-import { type Allowed, type ConnectionTerms, Sender, type SenderCounts } from './sender.js';
+import type { ConnectionTerms, Sender, SenderCounts } from './sender.js';
 import { assertWay, type SessionState } from './state.js';
+import { Turn } from './turn.js';
 
+export type { SessionOptions } from './parts.js';
 export type { SessionEvent, SessionPort } from './port.js';
-
-export interface SessionOptions extends HandshakeOptions {
-  /** Longest time for an acknowledgement, and for the socket to take bytes. */
-  ackTimeoutMs: number;
-  messagesPerSecond: number;
-  bytesPerSecond: number;
-  /** 0: messages do not age. */
-  maxAgeMs: number;
-}
 
 export class Session {
   /** Wall-clock time of the last acknowledgement, or undefined when there was none. */
@@ -51,8 +45,10 @@ export class Session {
   readonly #experience: Experience;
   readonly #acknowledgements: Acknowledgements;
   readonly #liveness: Liveness;
-  readonly #pausedTopics = new PausedTopics();
+  readonly #pausedTopics: PausedTopics;
   readonly #handshake: Handshake;
+  readonly #turn: Turn;
+  readonly #feed: Feed;
   #state: SessionState = 'offline';
   #protocolVersion: 4 | 5 = 5;
   #reader: PacketReader | undefined;
@@ -66,33 +62,16 @@ export class Session {
   constructor(options: SessionOptions, stored: StoredSession, port: SessionPort) {
     this.#options = options;
     this.#port = port;
-    this.#ledger = new Ledger(stored, (save) => port.save(save));
-    this.#sender = new Sender({
-      ledger: this.#ledger,
-      port,
-      rateLimit: new RateLimit(options.messagesPerSecond, options.bytesPerSecond),
-      maxAgeMs: options.maxAgeMs,
-      refuse: (id, cursor, qos, reason) => {
-        const isHeld = qos === 2 && this.#ledger.mayBeHeld(id);
-        this.#ledger.condemn(id, cursor.next - 1, reason, false, isHeld);
-      },
-      pausedTopics: this.#pausedTopics,
-    });
-    this.#acknowledgements = new Acknowledgements(this.#ledger, this.#sender, this.#pausedTopics, {
-      downgraded: () => port.report({ kind: 'downgraded' }),
-      topicPaused: (topic, reason) => port.report({ kind: 'topicPaused', topic, reason }),
-    });
-    this.#liveness = new Liveness(options.ackTimeoutMs);
+    const parts = sessionParts(options, stored, port);
+    this.#ledger = parts.ledger;
+    this.#pausedTopics = parts.pausedTopics;
+    this.#sender = parts.sender;
+    this.#acknowledgements = parts.acknowledgements;
+    this.#liveness = parts.liveness;
+    this.#experience = parts.experience;
     this.#handshake = new Handshake(options);
-    this.#experience = new Experience({
-      ledger: this.#ledger,
-      resend: this.#sender.resend,
-      liveness: this.#liveness,
-      acknowledgements: this.#acknowledgements,
-      ackTimeoutMs: options.ackTimeoutMs,
-      narrowed: (window) => port.report({ kind: 'narrowed', window }),
-      qos2Refused: () => port.report({ kind: 'qos2Refused' }),
-    });
+    this.#turn = new Turn(parts);
+    this.#feed = new Feed(parts.ledger.cursors, options.readAheadBytes);
   }
 
   get latency(): Readonly<LatencyHistogram> {
@@ -221,37 +200,26 @@ export class Session {
 
   /** Batches that were asked for by `port.read`. */
   supply(lane: Lane, fromOffset: number, batches: readonly Batch[], nowMs: number, wallMs: number): void {
-    const cursor = this.#ledger.cursors[laneIndex(lane)];
-    if (cursor.isAnswerLate()) return;
-    if (cursor.readFrom !== fromOffset) return;
-    cursor.readFrom = undefined;
+    if (!this.#feed.supply(lane, fromOffset, batches)) return;
     this.#setTime(nowMs, wallMs);
-    if (batches.length === 0) cursor.loadNothing(cursor.readEnd);
-    else cursor.load(batches);
     this.#proceed();
   }
 
   /** A read failed; it is asked for again with the next `tick`. */
   readFailed(lane: Lane, fromOffset: number): void {
-    const cursor = this.#ledger.cursors[laneIndex(lane)];
-    if (cursor.isAnswerLate()) return;
-    if (cursor.readFrom === fromOffset) cursor.readFrom = undefined;
+    this.#feed.readFailed(lane, fromOffset);
   }
 
-  /** True when the session has everything of a lane in memory and takes what is accepted next from there, too. */
+  /** True when the session takes what is accepted next from memory. */
   isUpTo(lane: Lane): boolean {
-    return this.#isPublishing && this.#ledger.cursors[laneIndex(lane)].isLoadedToEnd;
+    return this.#isPublishing && this.#feed.isUpTo(lane);
   }
 
-  /**
-   * Messages up to `end` (exclusive) are accepted and on stable storage. Those of `batches` that follow what is loaded are
-   * not read.
-   */
+  /** Messages up to `end` (exclusive) are accepted and on stable storage; `batches` are those that are in memory still. */
   offered(lane: Lane, end: number, batches: readonly Batch[], nowMs: number, wallMs: number): void {
-    const cursor = this.#ledger.cursors[laneIndex(lane)];
-    cursor.end = Math.max(cursor.end, end);
+    this.#feed.offered(lane, end);
     if (!this.#isPublishing) return;
-    cursor.loadOffered(batches);
+    this.#feed.load(lane, batches);
     this.#setTime(nowMs, wallMs);
     this.#proceed();
   }
@@ -329,76 +297,32 @@ export class Session {
       this.#wake();
       return;
     }
-    const overdue = this.#liveness.overdue(this.#nowMs, this.#oldestSent());
+    const overdue = this.#turn.overdue(this.#nowMs);
     if (overdue !== undefined) {
       // Nothing is ever sent again on the same connection [MQTT-4.4.0-1].
       this.#fail(overdue);
       return;
     }
-    const wasResending = this.#sender.resend.isUnderWay;
-    let deferredDueMs = wasResending ? undefined : this.#ledger.recall(this.#nowMs);
-    this.#ledger.saving.lazyCountMax = Math.max(256, this.#terms.window.size * 2);
-    this.#sender.narrowedTo = this.#experience.suspicion.narrowedTo;
-    if (this.#ledger.saving.isIdentityDue) this.#ledger.saveDue(this.#nowMs);
-    else {
-      this.#sender.pump(this.#terms, this.#nowMs, this.#wallMs, this.#allowed);
-      if (this.#sender.expiredCount > 0) this.#port.report({ kind: 'expired', count: this.#sender.expiredCount });
-      this.#ledger.saveDue(this.#nowMs);
-      if (wasResending && !this.#sender.resend.isUnderWay && this.#ledger.deferred.length > 0)
-        deferredDueMs = this.#nowMs;
-      if (this.#state === 'recovering' && this.#isRecovered()) this.#enter('online');
+    this.#turn.go(this.#state, this.#terms, this.#nowMs, this.#wallMs);
+    const { expiredCount } = this.#sender;
+    this.#sender.expiredCount = 0;
+    if (expiredCount > 0) this.#port.report({ kind: 'expired', count: expiredCount });
+    if (this.#state === 'recovering' && this.#turn.isRecovered) this.#enter('online');
+    if (this.#ledger.inflight === 0) {
+      if (this.#state === 'draining') this.#sayGoodbye();
+      // What stands in the way goes with the broker's session; nothing is in doubt that would be repeated.
+      else if (this.#state === 'online' && this.#ledger.openExchanges.isWithheld) {
+        this.#handshake.startClean();
+        this.#redialsAtOnce = true;
+        this.#sayGoodbye();
+      }
     }
-    if (this.#sender.output.isWritable && this.#liveness.isPingDue(this.#nowMs, this.#sender.output.writtenAtMs)) {
-      this.#liveness.pingSent(this.#nowMs);
-      this.#sender.output.write(PINGREQ, this.#nowMs);
-    }
-    this.#liveness.setWritable(this.#sender.output.isWritable, this.#nowMs);
-    if (this.#state === 'draining' && this.#ledger.inflight === 0) this.#sayGoodbye();
-    if (this.#ledger.openExchanges.isWithheld && this.#state === 'online' && this.#ledger.inflight === 0) {
-      this.#renewSession();
-      return;
-    }
-    this.#wake(deferredDueMs);
+    this.#wake();
   }
 
-  get #allowed(): Allowed {
-    if (this.#nowMs < this.#experience.quietUntilMs) return 'nothing';
-    if (this.#state === 'draining') return 'PUBRELs';
-    return this.#ledger.openExchanges.isWithheld ? 're-sends' : 'all';
-  }
-
-  /** What is in flight is done, and what stands in the way goes with the broker's session. */
-  #renewSession(): void {
-    this.#handshake.startClean();
-    this.#redialsAtOnce = true;
-    this.#sayGoodbye();
-  }
-
-  #oldestSent(): OldestSent | undefined {
-    return this.#ledger.oldestSent(this.#acknowledgements.answeredOrder);
-  }
-
-  #isRecovered(): boolean {
-    if (this.#ledger.releasable.length > 0) return false;
-    for (const cursor of this.#ledger.cursors) {
-      if (cursor.next < Math.min(cursor.end, Math.max(cursor.resendHigh, cursor.doubtHigh))) return false;
-    }
-    return true;
-  }
-
-  #wake(otherMs?: number): void {
-    let next = otherMs;
-    const consider = (timeMs: number | undefined): void => {
-      if (timeMs !== undefined && (next === undefined || timeMs < next)) next = timeMs;
-    };
-    consider(this.#ledger.saving.dueMs);
-    if (this.#terms !== undefined && this.#state !== 'closing') {
-      consider(this.#sender.resumeAtMs);
-      if (this.#nowMs < this.#experience.quietUntilMs) consider(this.#experience.quietUntilMs);
-      if (this.#sender.isTurnFull) consider(this.#nowMs);
-      consider(this.#liveness.nextMs(this.#sender.output.writtenAtMs, this.#oldestSent()));
-    }
-    this.#port.wakeAt(next === Number.POSITIVE_INFINITY ? undefined : next);
+  #wake(): void {
+    const isConnected = this.#terms !== undefined && this.#state !== 'closing';
+    this.#port.wakeAt(this.#turn.wakeMs(isConnected, this.#nowMs));
   }
 
   #packet(packet: Packet): void {
@@ -443,18 +367,9 @@ export class Session {
       return;
     }
     const { grant, terms, identity, isSessionLost } = outcome;
-    this.#liveness.setKeepalive((grant.serverKeepaliveSeconds ?? this.#options.keepaliveSeconds) * 1000);
+    const keepaliveSeconds = grant.serverKeepaliveSeconds ?? this.#options.keepaliveSeconds;
     this.#terms = terms;
-    this.#acknowledgements.begin(this.#nowMs);
-    this.#experience.granted(terms.window, this.#nowMs);
-    this.#sender.begin(terms, this.#nowMs);
-    this.#ledger.resume(grant.sessionPresent);
-    // Nothing may be published in a new session before it is on disk that the old one is gone: after a crash its PUBRECs
-    // would otherwise be taken for those of the new one.
-    if (!grant.sessionPresent && (identity !== null || this.#ledger.saving.identity !== undefined)) {
-      this.#ledger.saving.changeIdentity(identity);
-    }
-    this.#ledger.saving.urge();
+    this.#turn.begin({ terms, identity, keepaliveSeconds, isSessionKept: grant.sessionPresent }, this.#nowMs);
     this.#enter('recovering');
     // A session may be new to us in other ways, too: it is another broker, or the old one was given up.
     const isInDoubt = isSessionLost || this.#ledger.isInDoubt;
@@ -496,11 +411,4 @@ export class Session {
     this.#sender.output.write(encodeDisconnect(this.#protocolVersion), this.#nowMs);
     this.#port.close(true);
   }
-}
-
-/** What to call an end without a reason: before the broker has accepted us it is a refusal, afterwards a loss. */
-function endOf(error: NorthError | undefined, wasUp: boolean): NorthError {
-  if (error !== undefined && error.code !== 'BROKER_CLOSED') return error;
-  if (wasUp) return new NorthError('CONNECTION_LOST', 'The broker closed the connection.');
-  return error ?? new NorthError('BROKER_CLOSED', 'The broker closed the connection without a reason.');
 }

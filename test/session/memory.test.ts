@@ -63,7 +63,7 @@ test('a batch that was read may begin before the end of what came from memory, a
   };
   const cursor = new LaneCursor('telemetry');
   cursor.end = 60;
-  cursor.loadOffered([batchOf(0, 10), batchOf(10, 5)]);
+  cursor.loadOffered([batchOf(0, 10), batchOf(10, 5)], 1000);
   cursor.load([batchOf(4, 30), batchOf(8, 20), batchOf(30, 30)]);
   for (let offset = 0; offset < 60; offset++) {
     const { batch } = cursor;

@@ -79,6 +79,7 @@ export class Stage {
       messagesPerSecond: 0,
       bytesPerSecond: 0,
       maxAgeMs: 0,
+      readAheadBytes: 4 * 1024 * 1024,
       messageIdProperty: undefined,
       ...rest,
     };
