@@ -1,8 +1,9 @@
-/** What is written in one turn goes out in as few writes as possible, from a buffer that is used again. */
+/**
+ * What is written in one turn goes out in as few writes as possible. Packets are encoded into a slab; what was written of it
+ * belongs to the socket from then on and is not touched again, and the next packets go behind it.
+ */
 
-const OUTPUT_SIZE_BYTES = 64 * 1024;
-/** Below this the output is copied and the buffer used again; above, it is handed over and a new one is made. */
-const COPY_MAX_BYTES = 4096;
+const SLAB_SIZE_BYTES = 64 * 1024;
 
 export class Output {
   /** False while the socket has enough. */
@@ -10,8 +11,10 @@ export class Output {
   /** When anything was written last. */
   writtenAtMs = 0;
   /** Packets are encoded into it from `size` on, after `reserve`. */
-  buffer: Buffer = Buffer.allocUnsafeSlow(OUTPUT_SIZE_BYTES);
+  buffer: Buffer = Buffer.allocUnsafeSlow(SLAB_SIZE_BYTES);
   size = 0;
+  /** What is before this was written. */
+  #start = 0;
   readonly #write: (bytes: Uint8Array) => boolean;
 
   /** @param write gives false when the socket has enough. */
@@ -23,20 +26,17 @@ export class Output {
   reserve(sizeBytes: number, nowMs: number): void {
     if (this.size + sizeBytes <= this.buffer.length) return;
     this.flush(nowMs);
-    if (sizeBytes > this.buffer.length) this.buffer = Buffer.allocUnsafeSlow(sizeBytes);
+    this.buffer = Buffer.allocUnsafeSlow(Math.max(SLAB_SIZE_BYTES, sizeBytes));
+    this.size = 0;
+    this.#start = 0;
   }
 
   flush(nowMs: number): void {
     const { size } = this;
-    if (size === 0) return;
-    this.size = 0;
+    if (size === this.#start) return;
+    const bytes = this.buffer.subarray(this.#start, size);
+    this.#start = size;
     this.writtenAtMs = nowMs;
-    if (size <= COPY_MAX_BYTES) {
-      this.isWritable = this.#write(Buffer.from(this.buffer.subarray(0, size))) && this.isWritable;
-      return;
-    }
-    const bytes = this.buffer.subarray(0, size);
-    this.buffer = Buffer.allocUnsafeSlow(OUTPUT_SIZE_BYTES);
     this.isWritable = this.#write(bytes) && this.isWritable;
   }
 
