@@ -1,134 +1,81 @@
 /**
- * The benchmark: all contenders against the same broker, interleaved, each run in a process of its own. A figure is the
- * median of the runs; what counts are the ratios within one run, because machines are shared and noisy.
+ * `npm run bench -- [case …]`: runs the cases named, or all but those that take an hour.
+ *
+ * `BENCH_RUNS` (5) is how often each contender runs. `BENCH_SCALE` (1) makes everything smaller, to try the code: then
+ * the figures mean nothing, and the document is written to `build/bench-trial` instead of `docs`.
  */
-import { execFile } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { startMosquitto } from '../test/kit/mosquitto.js';
-import type { Result, Task } from './task.js';
+import { ROOT_FOLDER } from '../test/kit/process.js';
+import { ALL_CASES, casesNamed } from './all-cases.js';
+import { brokerVersion } from './broker.js';
+import type { BenchCase, BenchContext } from './case.js';
+import { writeRecord } from './record.js';
+import { type CaseRecord, renderSection } from './report.js';
 
-const execute = promisify(execFile);
-const PAYLOAD_SIZE_BYTES = 100;
-const RUN_TIMEOUT_MS = 120_000;
+const RUNS_COUNT = 5;
+const ORDER = ALL_CASES.map(({ name }) => name);
 
-interface Contender {
-  name: string;
-  script: string;
-  window: number;
-  /** Messages per run and QoS; fewer where each one takes a round trip. */
-  counts: readonly [number, number, number];
-}
+process.exit(await main(process.argv.slice(2)));
 
-const CONTENDERS: readonly Contender[] = [
-  { name: 'bare socket loop, window 50', script: 'bare-loop.js', window: 50, counts: [400_000, 300_000, 150_000] },
-  { name: 'bare socket loop, window 20', script: 'bare-loop.js', window: 20, counts: [400_000, 200_000, 100_000] },
-  { name: 'MQTT North Connector', script: 'product.js', window: 0, counts: [200_000, 200_000, 100_000] },
-  { name: 'MQTT.js, window 20', script: 'mqttjs.js', window: 20, counts: [100_000, 100_000, 50_000] },
-  { name: 'MQTT.js, window 1000', script: 'mqttjs.js', window: 1000, counts: [100_000, 100_000, 50_000] },
-  { name: 'MQTT.js, one at a time', script: 'mqttjs.js', window: 1, counts: [50_000, 20_000, 10_000] },
-];
-
-interface Row {
-  qos: 0 | 1 | 2;
-  contender: string;
-  perSecond: number[];
-}
-
-const runsCount = Number(process.env.BENCH_RUNS ?? 3);
-const scale = Number(process.env.BENCH_SCALE ?? 1);
-const wanted = process.argv.slice(2).map((word) => Number(word.replace('qos', '')));
-const levels = ([0, 1, 2] as const).filter((qos) => wanted.length === 0 || wanted.includes(qos));
-
-const rows: Row[] = [];
-// Without a limit of its own, the broker takes what MQTT.js offers; with the usual 20 it would close at QoS 2.
-const broker = await startMosquitto({ extra: ['max_inflight_messages 0', 'max_queued_messages 0'] });
-try {
-  for (const qos of levels) {
-    for (let run = 0; run < runsCount; run++) {
-      for (const contender of CONTENDERS) {
-        const task: Task = {
-          port: broker.port,
-          qos,
-          count: Math.ceil((contender.counts[qos] * scale) / 1000) * 1000,
-          window: contender.window,
-          payloadSizeBytes: PAYLOAD_SIZE_BYTES,
-        };
-        const result = await runOne(contender, task);
-        const perSecond = (result.count * 1000) / result.elapsedMs;
-        rowOf(qos, contender.name).perSecond.push(perSecond);
-        process.stderr.write(`QoS ${qos}, run ${run + 1}, ${contender.name}: ${format(perSecond)}/s\n`);
-      }
+/** Gives the exit code: 1 when a case has failed, 2 when the command was wrong. */
+async function main(names: readonly string[]): Promise<number> {
+  let cases: readonly BenchCase[];
+  let runsCount: number;
+  let scale: number;
+  try {
+    cases = casesNamed(names);
+    runsCount = numberOf('BENCH_RUNS', RUNS_COUNT, Number.isInteger);
+    scale = numberOf('BENCH_SCALE', 1, (value) => value <= 1);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return 2;
+  }
+  const folder = scale === 1 ? join(ROOT_FOLDER, 'docs') : join(ROOT_FOLDER, 'build', 'bench-trial');
+  let exitCode = 0;
+  for (const benchCase of cases) {
+    try {
+      const record = await runCase(benchCase, runsCount, scale);
+      writeRecord(folder, record, ORDER);
+      process.stdout.write(`${renderSection(record)}\n`);
+      process.stderr.write(`${benchCase.name}: written to ${folder}.\n`);
+    } catch (error) {
+      // The others are measured all the same; what is on record of this one stays.
+      exitCode = 1;
+      process.stderr.write(`${benchCase.name} failed: ${error instanceof Error ? error.stack : String(error)}\n`);
     }
   }
-} finally {
-  await broker.stop();
+  return exitCode;
 }
 
-const text = levels.map(tableOf).join('\n');
-process.stdout.write(`${text}\n`);
-if (levels.length === 3 && scale === 1) writeDocument(text);
-
-async function runOne(contender: Contender, task: Task): Promise<Result> {
-  const script = join(import.meta.dirname, contender.script);
-  const { stdout } = await execute(process.execPath, [script, JSON.stringify(task)], { timeout: RUN_TIMEOUT_MS });
-  return JSON.parse(stdout) as Result;
+async function runCase(benchCase: BenchCase, runsCount: number, scale: number): Promise<CaseRecord> {
+  const { name, title } = benchCase;
+  const startMs = performance.now();
+  const context: BenchContext = {
+    runsCount,
+    scale,
+    progress: (text) => {
+      const seconds = Math.round((performance.now() - startMs) / 1000);
+      process.stderr.write(`${name}, ${seconds} s: ${text}\n`);
+    },
+  };
+  const result = await benchCase.run(context);
+  return { name, title, date: new Date().toISOString().slice(0, 10), machine: machine(), runsCount, result };
 }
 
-function rowOf(qos: 0 | 1 | 2, contender: string): Row {
-  let row = rows.find((one) => one.qos === qos && one.contender === contender);
-  if (row === undefined) {
-    row = { qos, contender, perSecond: [] };
-    rows.push(row);
-  }
-  return row;
+function machine(): string {
+  const processors = cpus();
+  const memory = `${Math.round(totalmem() / 1024 ** 3)} GiB`;
+  return `${processors.length} × ${processors[0]?.model ?? 'unknown'}, ${memory}, Node.js ${process.version}, ${brokerVersion()}`;
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
-}
-
-function tableOf(qos: 0 | 1 | 2): string {
-  const ofLevel = rows.filter((row) => row.qos === qos);
-  const medianOf = (name: string): number => median(ofLevel.find((row) => row.contender === name)?.perSecond ?? []);
-  const ours = medianOf('MQTT North Connector');
-  const lines = ofLevel.map(({ contender, perSecond }) => {
-    const spread = `${format(Math.min(...perSecond))} to ${format(Math.max(...perSecond))}`;
-    const ratio = contender === 'MQTT North Connector' ? '' : (ours / median(perSecond)).toFixed(2);
-    return `| ${contender} | ${format(median(perSecond))} | ${spread} | ${ratio} |`;
-  });
-  return [
-    `### QoS ${qos}`,
-    '',
-    '| contender | messages per second, median | least to most | MQTT North Connector is so many times as fast |',
-    '|---|---|---|---|',
-    ...lines,
-    '',
-  ].join('\n');
-}
-
-function format(value: number): string {
-  return Math.round(value).toLocaleString('en');
-}
-
-function writeDocument(tables: string): void {
-  const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 1024 ** 3)} GiB, Node.js ${process.version}`;
-  mkdirSync('docs', { recursive: true });
-  writeFileSync(
-    'docs/benchmarks.md',
-    `# Benchmarks
-
-Made by \`npm run bench\`. All contenders publish to the same mosquitto on loopback, interleaved, each run in a process of its own; payloads of about ${PAYLOAD_SIZE_BYTES} bytes; medians of ${runsCount} runs. Machine: ${machine}, shared with the broker. What counts are the ratios.
-
-- **MQTT North Connector**: the service as users run it. Time-values come by HTTP in requests of 1000; each is on stable storage before it is answered; the time runs from the first request to the broker's last acknowledgement.
-- **bare socket loop**: the limit. It writes prepared packets from memory and counts acknowledgements, without storage, checks or re-sending.
-- **MQTT.js**: publishes from memory, without storage, with so many publishes under way at once. One at a time is how many gateways use it.
-
-${tables}
-`,
+function numberOf(variable: string, fallback: number, isAllowed: (value: number) => boolean): number {
+  const text = process.env[variable];
+  if (text === undefined) return fallback;
+  const value = Number(text);
+  if (value > 0 && isAllowed(value)) return value;
+  throw new RangeError(
+    `${variable} is ${text}: BENCH_RUNS is a whole number from 1 on, BENCH_SCALE is above 0 and at most 1.`,
   );
-  writeFileSync('docs/benchmarks.json', `${JSON.stringify({ machine, runsCount, rows }, null, 2)}\n`);
 }

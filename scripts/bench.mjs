@@ -1,8 +1,8 @@
-// Compiles, then runs the benchmark: `npm run bench` for all, `npm run bench -- qos1` for one delivery.
+// Compiles, then runs the benchmark: `npm run bench` for all cases, `npm run bench -- qos1` for one; see bench/run.ts.
 import { spawnSync } from 'node:child_process';
 import { compile } from './compile.mjs';
 
-compile();
+if (compile() > 0) process.exit(1);
 const run = spawnSync(process.execPath, ['--enable-source-maps', 'build/bench/run.js', ...process.argv.slice(2)], {
   stdio: 'inherit',
 });
