@@ -6,6 +6,7 @@
 import { Command, CommanderError, type OutputConfiguration } from 'commander';
 import { systemCode } from '../core/error.js';
 import { packageVersion } from '../core/version.js';
+import { registerBench } from './bench.js';
 import { registerCache } from './cache.js';
 import { registerCheck } from './check.js';
 import { registerExplain } from './explain.js';
@@ -25,6 +26,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   registerCheck,
   registerTest,
   registerSelftest,
+  registerBench,
   registerPublish,
   registerCache,
   registerImport,

@@ -74,6 +74,7 @@ test('-V behind a command is its protocol version, before it the version of the 
   for (const command of [
     ['publish', '-t', 'a', '-m', 'x'],
     ['selftest', '--dir', '.'],
+    ['bench', '--dir', '.'],
   ]) {
     const { code, stdout, stderr } = await runCli([...command, '--url', 'mqtt://127.0.0.1', '-V', '7']);
     assert.equal(code, 2, stdout + stderr);
