@@ -12,9 +12,13 @@
  * have checksums of their own. The old log stays beside it. Where frames are gone, the last commits are lost, and that is
  * said.
  */
-import { closeSync, copyFileSync, existsSync, fsyncSync, openSync, renameSync, writeSync } from 'node:fs';
+import { renameSync } from 'node:fs';
+import { UNFINISHED_SUFFIX, writeSynced } from './durable-file.js';
 import { PAGE_SIZE_BYTES } from './schema.js';
 import { type Frame, LogFile, type LogIndex, LogWriter, readLogIndex } from './write-ahead-log.js';
+
+/** A page number beyond is one of a damaged frame: a cache of so many pages has 64 GiB. */
+const ORPHAN_PAGES_MAX = 2 ** 24;
 
 export interface LogDamage {
   /** What was found, as a sentence without its beginning and end. */
@@ -119,55 +123,80 @@ function describeFrames(frames: readonly number[]): string {
   return frames.length === 1 ? `frame ${first + 1}` : `${frames.length} frames, the first of them ${first + 1}`;
 }
 
-/** Writes the log anew with its first frames, so that SQLite reads all of them. It takes the place of the old one at once. */
-export function mendLog(path: string, frameCount: number): void {
-  const log = LogFile.open(`${path}-wal`);
+/**
+ * Writes the first frames of a log into a new one, so that SQLite reads all of them. It takes the place of what stands
+ * there at once.
+ */
+export function mendLog(from: string, to: string, frameCount: number): void {
+  const log = LogFile.open(from);
   if (log === undefined) return;
-  const written = `${path}-wal.new`;
+  const written = to + UNFINISHED_SUFFIX;
   try {
     const pagesMax = pageLimit(log, frameCount);
     writeSynced(written, (write) => {
       const writer = new LogWriter(log.salt, write);
       for (const frame of framesOf(log, frameCount)) {
         // Where its page belongs is not known: the older version of that page stands.
-        if (!frame.isOfLog || frame.page < 1 || frame.page > pagesMax) continue;
+        if (!isPlaced(frame, pagesMax)) continue;
         writer.add(log.frameHeader(frame.index), log.framePage(frame.index));
       }
     });
   } finally {
     log.close();
   }
-  renameSync(written, `${path}-wal`);
+  renameSync(written, to);
 }
 
-/**
- * Writes a database of the pages that are in the log of one that is missing. True when no page is missing, so that it is
- * as good as the one that was there.
- */
-export function writeFromLog(logPath: string, target: string): boolean {
-  const log = LogFile.open(logPath);
-  if (log === undefined) return false;
+/** What can be made of the log of a database that is missing. */
+export interface OrphanLog {
+  /** So many of its frames are used; 0 when there is nothing in it. */
+  frameCount: number;
+  /** No page is missing, so that the database is as good as the one that was there. */
+  isComplete: boolean;
+  damage: LogDamage | undefined;
+}
+
+/** Looks at the log of a database that is missing, and changes nothing. */
+export function inspectOrphan(path: string): OrphanLog {
+  const damage = inspectLog(path);
+  const log = LogFile.open(`${path}-wal`);
+  if (log === undefined) return { frameCount: 0, isComplete: false, damage };
   try {
     const { readable, follow } = walk(log);
-    const frameCount = Math.max(readable, follow);
-    const newest = new Map<number, number>();
-    let pageCount = 0;
-    for (const frame of framesOf(log, frameCount)) {
-      newest.set(frame.page, frame.index);
-      if (frame.isCommit) pageCount = log.frameHeader(frame.index).readUInt32BE(4);
-    }
-    let isComplete = frameCount > 0;
-    writeSynced(target, (write) => {
-      for (let page = 1; page <= pageCount; page++) {
-        const index = newest.get(page);
-        if (index === undefined) isComplete = false;
-        write(index === undefined ? Buffer.alloc(PAGE_SIZE_BYTES) : log.framePage(index));
-      }
-    });
-    return isComplete;
+    const frameCount = Math.max(readable, follow, damage?.mendedTo ?? 0);
+    const { newest, pageCount } = newestPages(log, frameCount);
+    let isComplete = pageCount > 0;
+    for (let page = 1; page <= pageCount && isComplete; page++) isComplete = newest.has(page);
+    return { frameCount, isComplete, damage };
   } finally {
     log.close();
   }
+}
+
+/** Writes a database of the newest pages that are in so many frames of a log; what is missing stays zeros. */
+export function writeFromLog(logPath: string, target: string, frameCount: number): void {
+  const log = LogFile.open(logPath);
+  if (log === undefined) return;
+  try {
+    const { newest } = newestPages(log, frameCount);
+    writeSynced(target, (write) => {
+      for (const [page, index] of newest) write(log.framePage(index), (page - 1) * PAGE_SIZE_BYTES);
+    });
+  } finally {
+    log.close();
+  }
+}
+
+function newestPages(log: LogFile, frameCount: number): { newest: Map<number, number>; pageCount: number } {
+  const pagesMax = Math.min(pageLimit(log, frameCount), ORPHAN_PAGES_MAX);
+  const newest = new Map<number, number>();
+  let pageCount = 0;
+  for (const frame of framesOf(log, frameCount)) {
+    if (!isPlaced(frame, pagesMax)) continue;
+    newest.set(frame.page, frame.index);
+    if (frame.isCommit) pageCount = log.frameHeader(frame.index).readUInt32BE(4);
+  }
+  return { newest, pageCount };
 }
 
 function* framesOf(log: LogFile, frameCount: number): Generator<Frame> {
@@ -177,6 +206,10 @@ function* framesOf(log: LogFile, frameCount: number): Generator<Frame> {
   }
 }
 
+function isPlaced(frame: Frame, pagesMax: number): boolean {
+  return frame.isOfLog && frame.page >= 1 && frame.page <= pagesMax;
+}
+
 /** Beyond the largest size that a commit which is right speaks of, each frame can have added one page. */
 function pageLimit(log: LogFile, frameCount: number): number {
   let limit = 0;
@@ -184,28 +217,4 @@ function pageLimit(log: LogFile, frameCount: number): number {
     if (isWhole && isCommit) limit = Math.max(limit, log.frameHeader(index).readUInt32BE(4));
   }
   return limit === 0 ? Number.MAX_SAFE_INTEGER : limit + frameCount;
-}
-
-function writeSynced(path: string, fill: (write: (bytes: Buffer) => void) => void): void {
-  const file = openSync(path, 'w', 0o600);
-  try {
-    fill((bytes) => {
-      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
-    });
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-}
-
-/** Copies the log to where it stays. */
-export function keepLog(logPath: string, target: string): void {
-  if (!existsSync(logPath)) return;
-  copyFileSync(logPath, target);
-  const file = openSync(target, 'r+');
-  try {
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
 }

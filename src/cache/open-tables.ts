@@ -1,73 +1,79 @@
-/** From a folder to the open tables of its cache, through the salvage of a damaged file where that is needed. */
+/** From a folder to the open tables of its cache, through the repair of its files and the salvage of a damaged one. */
+import type Database from 'better-sqlite3';
 import { errorText, NorthError, systemCode } from '../core/error.js';
-import { cachePath, damage, inspectFile, openFile, prepareFile } from './cache-file.js';
-import { forgetSession, OFFSET_LEAP, salvageFile } from './salvage.js';
+import { cachePath, leaveMarker, openFile, prepareFile } from './cache-file.js';
+import { repairFiles } from './file-repair.js';
+import { FindingTable } from './finding-table.js';
+import { damage, storeOutcome } from './repair-outcome.js';
+import { newRepair, removeRepair, writeRepair } from './repair-record.js';
+import { salvageFile } from './salvage.js';
+import { inspectSchema, mendLabel } from './schema.js';
 import type { CacheFinding } from './store.js';
 import { isDamage } from './store-error.js';
 import { Tables } from './tables.js';
 
-/** Opens the cache or makes a new one, and adds what was found damaged to `findings`. Throws CACHE_NEWER. */
-export function openOrSalvage(folder: string, atMs: number, findings: CacheFinding[]): Tables {
-  const { kind, isBehind } = inspectFile(folder, findings, atMs);
-  if (kind === 'damaged') findings.push(...salvageFile(folder, atMs, 'cache.db cannot be read.'));
-  const tables = openOrRebuild(folder, atMs, findings, kind === 'ready');
-  if (!isBehind) return tables;
-  try {
-    findings.push(damage(atMs, leaveLostBehind(tables)));
-    return tables;
-  } catch (error) {
-    tables.db.close();
-    if (!isDamage(error)) throw error;
-    findings.push(...salvageFile(folder, atMs, damageText(error)));
-    const rebuilt = openTables(folder);
-    findings.push(damage(atMs, leaveLostBehind(rebuilt)));
-    return rebuilt;
-  }
-}
-
-function openOrRebuild(folder: string, atMs: number, findings: CacheFinding[], mayRebuild: boolean): Tables {
-  try {
-    return openTables(folder);
-  } catch (error) {
-    if (!isDamage(error) || !mayRebuild) throw error;
-    findings.push(...salvageFile(folder, atMs, damageText(error)));
-    return openTables(folder);
-  }
-}
-
 /**
- * For a cache whose last commits are gone. The next offsets begin far above all that may have been given since, because
- * no offset may be given twice; the session begins anew, because the broker knows more of it than we do, and would take a
- * new message under an old packet identifier for one that it has.
+ * Opens the cache or makes a new one. What was found damaged is stored in it when this returns, and added to `findings`;
+ * what was stored before an error is in `findings`, too. Throws CACHE_NEWER.
  */
-function leaveLostBehind(tables: Tables): string {
-  const places = tables.lanes.states.map(({ lane, nextOffset }) => `${lane} ${nextOffset}`).join(', ');
-  tables.transact(() => {
-    for (const state of tables.lanes.states) {
-      const { nextOffset } = state;
-      state.nextOffset = nextOffset + OFFSET_LEAP;
-      tables.holes.add(state.index, nextOffset, state.nextOffset, 0);
+export function openOrSalvage(folder: string, atMs: number, findings: CacheFinding[]): Tables {
+  const { damageText: text, repair } = repairFiles(folder, atMs);
+  const open = (): Tables => {
+    const tables = openTables(folder, atMs, findings);
+    try {
+      if (repair !== undefined) findings.push(...storeOutcome(tables, repair, atMs));
+      return tables;
+    } catch (error) {
+      tables.db.close();
+      throw error;
     }
-    tables.session.save(undefined, []);
-    forgetSession(tables);
-  });
-  return (
-    `What was accepted after the last commit that is left is lost: in each lane, the messages from this offset on, as ` +
-    `far as there were any: ${places}. What is left may reach the broker a second time.`
-  );
+  };
+  const salvage = (cause: string): Tables => {
+    // So that a kill does not leave it to chance whether the damage is seen again, and told.
+    const noted = { ...(repair ?? newRepair(atMs)), damageText: cause };
+    writeRepair(folder, noted);
+    findings.push(...salvageFile(folder, atMs, cause, { repair: noted }));
+    return openTables(folder, atMs, findings);
+  };
+  const tables = text === undefined ? unlessDamage(open, salvage) : salvage(text);
+  removeRepair(folder);
+  leaveMarker(folder, tables.cacheId);
+  return tables;
 }
 
-export function openTables(folder: string): Tables {
-  const db = openFile(cachePath(folder));
+function unlessDamage(open: () => Tables, salvage: (cause: string) => Tables): Tables {
   try {
+    return open();
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return salvage(damageText(error));
+  }
+}
+
+/** Opens a cache.db whose log is in order, or makes a new one. Throws CACHE_DAMAGED when what must be in it is not. */
+export function openTables(folder: string, atMs: number, findings: CacheFinding[]): Tables {
+  let db: Database.Database | undefined;
+  try {
+    db = openFile(cachePath(folder));
+    if (inspectSchema(db) === 'mislabelled') findings.push(putRight(db, atMs));
     prepareFile(db);
     return new Tables(db);
   } catch (error) {
-    db.close();
+    db?.close();
     // The statements are right, so that a table or column that they do not find is one that the file has lost.
     if (systemCode(error) !== 'SQLITE_ERROR') throw error;
     throw new NorthError('CACHE_DAMAGED', errorText(error), { cause: error });
   }
+}
+
+function putRight(db: Database.Database, atMs: number): CacheFinding {
+  return db
+    .transaction(() => {
+      const finding = damage(atMs, mendLabel(db));
+      new FindingTable(db).add(finding);
+      return finding;
+    })
+    .immediate();
 }
 
 export function damageText(error: unknown): string {

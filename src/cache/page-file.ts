@@ -65,6 +65,31 @@ export class PageFile {
   }
 }
 
+/** Where the header says by which rules the file is written and read: 1 without, 2 with a write-ahead log. */
+const FORMAT_AT = 18;
+
+/**
+ * False when a damaged header lets SQLite open the file for reading only, which it does without a word.
+ *
+ * @param withLog looks at the header that is in the log, too.
+ */
+export function isWritableFormat(path: string, withLog: boolean): boolean {
+  const file = openSync(path, 'r');
+  const format = Buffer.alloc(2);
+  try {
+    readSync(file, format, 0, format.length, FORMAT_AT);
+  } finally {
+    closeSync(file);
+  }
+  const formats = [...format];
+  if (withLog) {
+    const pages = new PageFile(path);
+    formats.push(...(pages.page(1)?.subarray(FORMAT_AT, FORMAT_AT + 2) ?? []));
+    pages.close();
+  }
+  return formats.every((one) => one === 1 || one === 2);
+}
+
 function openIfThere(path: string): number | undefined {
   try {
     return openSync(path, 'r');

@@ -16,19 +16,23 @@ import { LANES, type Lane, laneIndex } from '../core/lane.js';
 import { type BatchRow, isIntact, laneOf } from './batch-table.js';
 import {
   cachePath,
-  damage,
+  freeName,
   moveAside,
   newCacheId,
   openFile,
   removeUnfinished,
   salvagePath,
-  syncFolder,
+  switchToNew,
+  unfinishedPath,
 } from './cache-file.js';
 import { repairColumns } from './column-repair.js';
 import { describeOffsets, isolateDamage } from './damage.js';
 import { DamagedSource, type RecognisedTable } from './damaged-source.js';
+import { syncFile, syncFolder } from './durable-file.js';
 import { type LaneState, LaneTable, laneEnd, laneStart, newLane } from './lane-table.js';
 import type { Value } from './page-rows.js';
+import { damage, forgetSession, OFFSET_LEAP, storeOutcome } from './repair-outcome.js';
+import type { Repair } from './repair-record.js';
 import { createSchema } from './schema.js';
 import { receivedText, SessionTable, type StoredSession } from './session-table.js';
 import type { CacheFinding } from './store.js';
@@ -41,35 +45,58 @@ export interface KnownState {
   session: StoredSession;
 }
 
-/** More than a lane takes in a year at full speed, and a small part of the offsets that there are. */
-export const OFFSET_LEAP = 2 ** 43;
-
 /** So many rows are copied in one transaction. */
 const COPIED_ROWS_MAX = 64;
 
 const RECOGNISED_TABLES: readonly RecognisedTable[] = ['quarantine', 'idempotency', 'position'];
 const OTHER_TABLES: readonly string[] = ['archive', 'hole', 'finding'];
 
-/** Leaves a readable cache.db and gives what happened. Throws when even an empty one cannot be written. */
-export function salvageFile(folder: string, atMs: number, cause: string, known?: KnownState): CacheFinding[] {
+export interface SalvageOptions {
+  known?: KnownState;
+  /** What was found out about the files before, whose outcome goes into the new cache. */
+  repair?: Repair | undefined;
+}
+
+/**
+ * Leaves a readable cache.db and gives what happened, which the new cache tells itself from its first moment on. Throws
+ * when even an empty one cannot be written; the damaged one is then where it was.
+ */
+export function salvageFile(folder: string, atMs: number, cause: string, options: SalvageOptions = {}): CacheFinding[] {
   removeUnfinished(folder);
-  const source = new DamagedSource(cachePath(folder));
-  const target = openFile(salvagePath(folder));
-  const findings: CacheFinding[] = [];
+  const aside = freeName(folder);
+  const text = `${cause} What can be read was taken over; the damaged file is kept as ${aside}.`;
+  const findings: CacheFinding[] = [damage(atMs, text)];
   try {
-    // Only the whole counts, so that only the whole is synced.
-    target.pragma('synchronous = OFF');
-    new Salvage(source, target, Math.trunc(atMs), cause, findings).run(known);
-    target.pragma('synchronous = FULL');
-    target.pragma('wal_checkpoint(TRUNCATE)');
-  } finally {
-    source.close();
-    target.close();
+    const source = new DamagedSource(cachePath(folder));
+    try {
+      const target = openFile(unfinishedPath(folder));
+      try {
+        // Only the whole counts, so that only the whole is synced.
+        target.pragma('synchronous = OFF');
+        const tables = new Salvage(source, target, Math.trunc(atMs), cause, findings).run(options.known);
+        const before = options.repair === undefined ? [] : storeOutcome(tables, options.repair, atMs);
+        tables.transact(() => {
+          for (const finding of findings) tables.findings.add(finding);
+        });
+        findings.unshift(...before);
+        target.pragma('synchronous = FULL');
+        target.pragma('wal_checkpoint(TRUNCATE)');
+      } finally {
+        target.close();
+      }
+    } finally {
+      source.close();
+    }
+    syncFile(unfinishedPath(folder));
+  } catch (error) {
+    // On a full disk, it would stand in the way of everything else.
+    removeUnfinished(folder);
+    throw error;
   }
-  const aside = moveAside(folder);
-  renameSync(salvagePath(folder), cachePath(folder));
+  renameSync(unfinishedPath(folder), salvagePath(folder));
   syncFolder(folder);
-  findings.unshift(damage(atMs, `${cause} What can be read was taken over; the damaged file is kept as ${aside}.`));
+  moveAside(folder, aside);
+  switchToNew(folder);
   return findings;
 }
 
@@ -88,7 +115,7 @@ class Salvage {
     this.#findings = findings;
   }
 
-  run(known: KnownState | undefined): void {
+  run(known: KnownState | undefined): Tables {
     const source = this.#source;
     const cacheId = known?.cacheId ?? source.cacheId();
     const lanes = known?.lanes ?? LANES.map((lane) => source.lane(lane));
@@ -98,6 +125,13 @@ class Salvage {
     if (!isProgressKnown) {
       this.#report(
         'The progress of the MQTT session is lost; what is in the cache may reach the broker a second time.',
+      );
+    }
+    const lost = LANES.filter((lane) => lanes[laneIndex(lane)] === undefined);
+    if (lost.length > 0) {
+      this.#report(
+        `How many messages there were is not known of these lanes: ${lost.join(', ')}. Messages may be lost beside those ` +
+          `that are found and those that are set aside.`,
       );
     }
     this.#inTransaction(() => {
@@ -114,7 +148,6 @@ class Salvage {
     const damaged = this.#copyBatches();
 
     const tables = new Tables(this.#target);
-    const lost = LANES.filter((lane) => lanes[laneIndex(lane)] === undefined);
     // Until it is known what is there, everything may be.
     for (const lane of lost) tables.lanes.of(lane).nextOffset = OFFSET_LEAP;
     for (const isIntactWanted of [true, false]) {
@@ -133,6 +166,7 @@ class Salvage {
       }
       for (const lane of LANES) this.#recordMissing(tables, lane);
     });
+    return tables;
   }
 
   #report(message: string): void {
@@ -289,12 +323,4 @@ function gapsWithin(tables: Tables, state: LaneState, from: number, to: number):
   }
   if (at < to) gaps.push({ from: at, to });
   return gaps;
-}
-
-/** Without its identity, the progress of a session means nothing: every message is as good as unsent. */
-export function forgetSession(tables: Tables): void {
-  for (const state of tables.lanes.states) {
-    state.boundOffset = state.firstUnsettled;
-    state.isChanged = true;
-  }
 }

@@ -18,6 +18,7 @@ import { batchChecksum, NO_ROOM } from './batch-table.js';
 import { BatchWriter } from './batch-writer.js';
 import { cachePath, reservePath } from './cache-file.js';
 import { describeOffsets, isolateDamage } from './damage.js';
+import { finishSwitch } from './file-repair.js';
 import { countCovered } from './hole-table.js';
 import { type LaneState, laneStart } from './lane-table.js';
 import { listMessages } from './listing.js';
@@ -74,21 +75,22 @@ const SHRUNK_USED_MAX_BYTES = 8 * 1024 * 1024;
 /** Opens or makes the cache in a folder. Throws CACHE_NEWER, CACHE_DISK_FULL, CACHE_FAILED. */
 export function openSqliteStore(options: SqliteStoreOptions): SqliteStore {
   const reserve = new ReserveFile(reservePath(options.folder), 0);
+  const findings: CacheFinding[] = [];
   try {
     try {
-      return openStore(options, reserve);
+      return openStore(options, reserve, findings);
     } catch (error) {
       // SQLite makes a file or two to begin with, for which a full disk has no room.
       if (!isDiskFull(error) || !reserve.release()) throw error;
-      return openStore(options, reserve);
+      return openStore(options, reserve, findings);
     }
   } catch (error) {
     throw storeError(error, cachePath(options.folder));
   }
 }
 
-function openStore(options: SqliteStoreOptions, reserve: ReserveFile): SqliteStore {
-  const findings: CacheFinding[] = [];
+/** @param findings what a first attempt has stored already, to which this one adds. */
+function openStore(options: SqliteStoreOptions, reserve: ReserveFile, findings: CacheFinding[]): SqliteStore {
   const tables = openOrSalvage(options.folder, (options.wallMs ?? Date.now)(), findings);
   return new SqliteStore(tables, options, reserve, findings);
 }
@@ -108,6 +110,7 @@ export class SqliteStore implements Store {
   /** A disk that goes on decaying must not keep the process copying the cache for ever. */
   #rebuildsLeft = REBUILDS_MAX;
 
+  /** @param findings are stored already, and told. */
   constructor(tables: Tables, options: SqliteStoreOptions, reserve: ReserveFile, findings: readonly CacheFinding[]) {
     const { folder, limits, wallMs = Date.now, onFound = () => undefined } = options;
     this.#tables = tables;
@@ -118,8 +121,7 @@ export class SqliteStore implements Store {
     this.#onFound = onFound;
     this.#reserve = reserve;
     this.#applyLimits();
-    // The table of findings may be damaged itself.
-    this.#guard(() => this.#report(findings));
+    this.#tell(findings);
   }
 
   get cacheId(): string {
@@ -307,12 +309,14 @@ export class SqliteStore implements Store {
     this.#onFound(found);
   }
 
-  #report(findings: readonly CacheFinding[]): void {
-    if (findings.length === 0) return;
-    this.#transact(() => {
-      for (const finding of findings) this.#tables.findings.add(finding);
-    });
-    for (const finding of findings) this.#onFound(finding);
+  #tell(findings: readonly CacheFinding[]): void {
+    // An opening that was tried twice may have found the same twice.
+    const told = new Set<string>();
+    for (const finding of findings) {
+      if (told.has(finding.message)) continue;
+      told.add(finding.message);
+      this.#onFound(finding);
+    }
   }
 
   #applyLimits(): void {
@@ -359,16 +363,17 @@ export class SqliteStore implements Store {
     const { cacheId, lanes, session, db } = this.#tables;
     db.close();
     const known: KnownState = { cacheId, lanes: lanes.snapshot(), session: session.snapshot() };
-    this.#reopen(salvageFile(this.#folder, this.#wallMs(), damageText(cause), known));
+    this.#reopen(salvageFile(this.#folder, this.#wallMs(), damageText(cause), { known }));
   }
 
-  #reopen(findings: readonly CacheFinding[]): void {
+  #reopen(findings: CacheFinding[]): void {
     const lent = this.#tables.lanes.states.map((state) => state.lentTo);
-    this.#tables = openTables(this.#folder);
+    finishSwitch(this.#folder);
+    this.#tables = openTables(this.#folder, this.#wallMs(), findings);
     for (const state of this.#tables.lanes.states) state.lentTo = lent[state.index]!;
     this.#writer = new BatchWriter(this.#tables);
     this.#room = new Room(this.#tables, this.#room.limits, this.#room.evictedCount);
     this.#applyLimits();
-    this.#report(findings);
+    this.#tell(findings);
   }
 }

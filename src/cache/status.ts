@@ -1,5 +1,6 @@
 /** What the cache holds, computed from cursors each time; nothing is counted along, so that nothing can drift. */
 import type { Lane } from '../core/lane.js';
+import { readDurability } from './durability.js';
 import { countCovered } from './hole-table.js';
 import type { LaneState } from './lane-table.js';
 import type { StoreLimits, StoreStatus } from './store.js';
@@ -32,6 +33,7 @@ export function readStatus(tables: Tables, limits: StoreLimits, archiveEvictedCo
     archiveEvictedCount,
     sizeBytes: tables.usedSizeBytes(),
     findings: tables.findings.all(),
+    durability: readDurability(tables.db),
   };
 }
 

@@ -210,6 +210,19 @@ export interface StoreStatus {
   sizeBytes: number;
   /** Damage that was found, oldest first, and what was done about it; kept over a restart. */
   findings: readonly CacheFinding[];
+  /** Left out by a store that is no file. */
+  durability?: Durability;
+}
+
+/**
+ * How a connection to the database commits, as SQLite says of that very connection: these are properties of a connection,
+ * not of the file, so that nobody but its owner can tell.
+ */
+export interface Durability {
+  /** `wal`: a commit is one sync, and a crash leaves the last commit. */
+  journalMode: string;
+  /** `full`: a commit returns only when it is on the disk. */
+  synchronous: string;
 }
 
 export interface CacheFinding {

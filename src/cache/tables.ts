@@ -29,6 +29,8 @@ export class Tables {
   readonly #freeCount: Database.Statement<[], number>;
   readonly #position: Database.Statement<[string], string>;
   readonly #setPosition: Database.Statement<[string, string]>;
+  readonly #repairId: Database.Statement<[], string>;
+  readonly #setRepairId: Database.Statement<[string]>;
 
   /** Throws CACHE_DAMAGED when what must be there is not. */
   constructor(db: Database.Database) {
@@ -48,6 +50,8 @@ export class Tables {
     this.#freeCount = db.prepare<[], number>('PRAGMA freelist_count').pluck();
     this.#position = db.prepare<[string], string>('SELECT value FROM position WHERE source = ?').pluck();
     this.#setPosition = db.prepare('INSERT OR REPLACE INTO position (source, value) VALUES (?, ?)');
+    this.#repairId = db.prepare<[], string>("SELECT value FROM meta WHERE key = 'repair'").pluck();
+    this.#setRepairId = db.prepare("INSERT OR REPLACE INTO meta (key, value) VALUES ('repair', ?)");
     this.cacheId = readCacheId(db);
     this.lanes.load();
     this.session.load();
@@ -83,6 +87,15 @@ export class Tables {
 
   setPosition(source: string, value: string): void {
     this.#setPosition.run(source, value);
+  }
+
+  /** The repair whose outcome was committed last; see repair-record.ts. */
+  repairId(): string | undefined {
+    return this.#repairId.get();
+  }
+
+  setRepairId(id: string): void {
+    this.#setRepairId.run(id);
   }
 
   /** Bytes in pages that hold something; inside a transaction, as it has left them so far. */

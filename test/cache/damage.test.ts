@@ -432,6 +432,7 @@ describe('files that are not as they should be', () => {
     store.close();
     const db = new Database(join(copy, 'cache.db'));
     db.pragma(`user_version = ${SCHEMA_VERSION + 1}`);
+    db.exec(`UPDATE meta SET value = '${SCHEMA_VERSION + 1}' WHERE key = 'version'`);
     const crashed = temporaryFolder('newer');
     for (const name of ['cache.db', 'cache.db-wal']) copyFileSync(join(copy, name), join(crashed, name));
     db.close();

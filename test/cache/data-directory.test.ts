@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { openDataDirectory, readLockHolder } from '../../src/cache/data-directory.js';
+import { openDataDirectory } from '../../src/cache/data-directory.js';
+import { readLockHolder } from '../../src/cache/directory-lock.js';
 import { startScript } from '../kit/process.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 
@@ -68,6 +69,49 @@ describe('the data directory', () => {
 
   test('of two processes that start at once, exactly one gets it', async () => {
     const path = temporaryFolder('data');
+    const rivals = Array.from({ length: 4 }, () => startScript(HOLDER, [path]));
+    await Promise.all(rivals.map((rival) => rival.waitForOutput(/holds|CACHE_LOCKED/)));
+    assert.equal(rivals.filter((rival) => rival.output.startsWith('holds')).length, 1);
+    await Promise.all(rivals.map((rival) => rival.kill()));
+  });
+
+  test('is opened with a damaged lock, which is made anew with a warning, and keeps others out', async () => {
+    for (const garbage of [Buffer.alloc(4096, 0xa5), Buffer.from('SQLite format 3\0'.repeat(40))]) {
+      const path = temporaryFolder('data');
+      openDataDirectory(path).close();
+      writeFileSync(join(path, 'lock.db'), garbage);
+      const directory = openDataDirectory(path);
+      assert.deepEqual(
+        directory.warnings.map(({ code }) => code),
+        ['LOCK_DAMAGED'],
+      );
+      const second = startScript(HOLDER, [path]);
+      assert.equal((await second.ended).code, 0);
+      assert.match(second.output, /^CACHE_LOCKED/);
+      assert.throws(() => openDataDirectory(path), { code: 'CACHE_LOCKED' });
+      directory.close();
+      const again = openDataDirectory(path);
+      assert.deepEqual(again.warnings, []);
+      again.close();
+    }
+  });
+
+  test('is refused while it is held, also when somebody has written over the lock meanwhile', async () => {
+    const path = temporaryFolder('data');
+    const first = startScript(HOLDER, [path]);
+    await first.waitForOutput(/holds/);
+    const garbage = Buffer.alloc(4096, 0xa5);
+    writeFileSync(join(path, 'lock.db'), garbage);
+    const second = startScript(HOLDER, [path]);
+    assert.equal((await second.ended).code, 0);
+    assert.match(second.output, new RegExp(`^CACHE_LOCKED: .*process ${first.pid}, since `));
+    assert.deepEqual(readFileSync(join(path, 'lock.db')), garbage, 'it is left alone');
+    await first.kill();
+  });
+
+  test('of processes that start at once on a damaged lock, exactly one gets it', async () => {
+    const path = temporaryFolder('data');
+    writeFileSync(join(path, 'lock.db'), Buffer.alloc(4096, 0xa5));
     const rivals = Array.from({ length: 4 }, () => startScript(HOLDER, [path]));
     await Promise.all(rivals.map((rival) => rival.waitForOutput(/holds|CACHE_LOCKED/)));
     assert.equal(rivals.filter((rival) => rival.output.startsWith('holds')).length, 1);

@@ -161,7 +161,7 @@ export function listedPayloads(store: Store, state: StoredMessage['state'], more
 
 /** What must be the same before and after the store is opened again. */
 export function durableStateOf(store: Store) {
-  const { sizeBytes: _size, archiveEvictedCount: _evicted, ...status } = store.status();
+  const { sizeBytes: _size, archiveEvictedCount: _evicted, durability: _durability, ...status } = store.status();
   return {
     status,
     progress: store.progress(),

@@ -32,9 +32,17 @@ describe('a service whose cache was damaged while it was away', () => {
 
   test('delivers everything when only the header page is damaged', async (t) => {
     const damaged = await killedService(t, { carriedOver: 600, inLog: 0 });
-    for (const at of [3, 18, 40, 101, 105, 2000]) flipByte(damaged.path('cache.db'), at);
+    for (const at of [3, 18, 40, 60, 61, 62, 63, 68, 101, 105, 2000]) flipByte(damaged.path('cache.db'), at);
     const { arrived, findings } = await assertAccounted(damaged, await damaged.restart());
     assert.equal(arrived.length, damaged.count, findings.join(' | '));
+  });
+
+  test('is not kept from its cache by one flipped bit in the number of the format', async (t) => {
+    const damaged = await killedService(t, { carriedOver: 300, inLog: 0 });
+    flipByte(damaged.path('cache.db'), 60);
+    const { arrived, findings } = await assertAccounted(damaged, await damaged.restart());
+    assert.equal(arrived.length, damaged.count);
+    assert.match(findings[0]!, /The header of cache\.db was damaged.*nothing is lost/);
   });
 
   test('reads on behind a damaged frame in the middle of the write-ahead log', async (t) => {
@@ -63,6 +71,20 @@ describe('a service whose cache was damaged while it was away', () => {
     assert.ok(Number(lostFrom) >= SIZES.carriedOver && Number(lostFrom) < damaged.count, text);
     const { arrived } = await assertAccounted(damaged, restarted, Number(lostFrom));
     assert.equal(arrived.length, Number(lostFrom));
+  });
+
+  test('says so also when it is killed in the middle of putting the files in order', async (t) => {
+    const damaged = await killedService(t, SIZES);
+    const path = damaged.path('cache.db-wal');
+    truncateSync(path, Math.floor(statSync(path).size / 2));
+    const first = await damaged.killedAtRemovalOf('cache.db-shm');
+    assert.deepEqual(first, { code: null, signal: 'SIGKILL' });
+    const restarted = await damaged.restart();
+    await restarted.drained();
+    const text = (await restarted.findings()).join(' ');
+    assert.match(text, /write-ahead log ends after \d+ of \d+ frames/);
+    const [, lostFrom] = /command \d+, alert \d+, telemetry (\d+)\./.exec(text) ?? [];
+    await assertAccounted(damaged, restarted, Number(lostFrom));
   });
 
   test('starts with a database that is garbage from end to end, keeps it, and takes new data', async (t) => {

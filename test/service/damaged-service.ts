@@ -9,7 +9,7 @@ import type { TestContext } from 'node:test';
 import { eventually } from '../kit/deadline.js';
 import { type Mosquitto, startMosquitto } from '../kit/mosquitto.js';
 import { freePort } from '../kit/ports.js';
-import { runCli } from '../kit/process.js';
+import { type ProcessEnd, runCli, startCli } from '../kit/process.js';
 import { openSubscriber } from '../kit/subscriber.js';
 import { type ServiceProcess, serviceFolder, timeValues, valuesOf } from './service-process.js';
 
@@ -26,6 +26,8 @@ export interface DamagedService {
   path(name: 'cache.db' | 'cache.db-wal' | 'cache.db-shm'): string;
   /** Starts the service, and the broker when it does not run. */
   restart(): Promise<RestartedService>;
+  /** Starts the service and kills it when it has removed this file of the first connector's cache. */
+  killedAtRemovalOf(name: string): Promise<ProcessEnd>;
 }
 
 export interface RestartedService {
@@ -90,6 +92,15 @@ export async function killedService(t: TestContext, options: DamagedServiceOptio
     dataDir,
     count: carriedOver + inLog,
     path: (name) => join(cacheFolder, name),
+    killedAtRemovalOf: async (name) => {
+      const path = join(folder.folder, 'kill-at-removal.cjs');
+      writeFileSync(path, killAtRemoval(join(cacheFolder, name)));
+      const { configFile, folder: cwd } = folder;
+      const env = { XDG_CONFIG_HOME: join(cwd, 'config'), NODE_OPTIONS: `--require ${path}` };
+      const started = startCli(['run', '-c', configFile], { cwd, env });
+      t.after(() => started.kill('SIGKILL'));
+      return started.ended;
+    },
     restart: async () => {
       if (broker === undefined) {
         const started = await startMosquitto({ port, extra: ['max_queued_messages 0'] });
@@ -140,6 +151,19 @@ export async function killedService(t: TestContext, options: DamagedServiceOptio
       };
     },
   };
+}
+
+/** A program that is loaded before another one, which it kills at that moment. */
+function killAtRemoval(path: string): string {
+  return `
+    const fs = require('node:fs');
+    const { rmSync } = fs;
+    fs.rmSync = (path, options) => {
+      rmSync(path, options);
+      if (path === ${JSON.stringify(path)}) process.kill(process.pid, 'SIGKILL');
+    };
+    require('node:module').syncBuiltinESMExports();
+  `;
 }
 
 export function flipByte(path: string, at: number): void {

@@ -1,20 +1,20 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import Database from 'better-sqlite3';
 import { runCli } from '../kit/process.js';
 import { assertAccounted, type DamagedService, killedService } from './damaged-service.js';
 
 const SIZES = { carriedOver: 300, inLog: 200 };
-/** Where SQLite keeps the version of the format [https://www.sqlite.org/fileformat2.html, section 1.3]. */
-const USER_VERSION_AT = 60;
 
+/** The header and the table name it; nothing else is changed. */
 function writeVersion(damaged: DamagedService, version: number): void {
-  const path = damaged.path('cache.db');
-  const bytes = readFileSync(path);
-  bytes.writeUInt32BE(version, USER_VERSION_AT);
-  writeFileSync(path, bytes);
+  const db = new Database(damaged.path('cache.db'));
+  db.pragma(`user_version = ${version}`);
+  db.prepare("UPDATE meta SET value = ? WHERE key = 'version'").run(String(version));
+  db.close();
 }
 
 /** Every file of a cache with a hash of its bytes, without the empty log and its index that looking into it makes. */
@@ -108,13 +108,46 @@ describe('a service that finds a cache of another version', () => {
     assert.deepEqual(filesOf(damaged.cacheFolder), before);
   });
 
-  test('takes what it can read of a format that there has never been into a new file, and keeps the old one', async (t) => {
+  test('brings one of the first version to its own, and delivers what is in it', async (t) => {
     const damaged = await killedService(t, { carriedOver: 300, inLog: 0 });
-    rmSync(damaged.path('cache.db-wal'), { force: true });
-    rmSync(damaged.path('cache.db-shm'), { force: true });
-    writeVersion(damaged, 0);
-    const { arrived, findings } = await assertAccounted(damaged, await damaged.restart());
-    assert.equal(arrived.length, damaged.count);
-    assert.match(findings[0]!, /there is no format with the number 0.*cache\.db\.damaged-1/);
+    const db = new Database(damaged.path('cache.db'));
+    db.exec("DELETE FROM meta WHERE key = 'version'; PRAGMA user_version = 1");
+    db.close();
+    const restarted = await damaged.restart();
+    await restarted.drained();
+    assert.equal(restarted.arrived().length, damaged.count);
+    assert.deepEqual(await restarted.findings(), []);
+  });
+});
+
+describe('a service that was stopped in order', () => {
+  const LOST = /cache\.db is missing or empty; what waited in it is gone with it/;
+  const STOPPED = { carriedOver: 100, inLog: 0 };
+
+  for (const [what, harm] of [
+    ['database', (damaged: DamagedService) => rmSync(damaged.path('cache.db'))],
+    ['bytes of the database', (damaged: DamagedService) => truncateSync(damaged.path('cache.db'), 0)],
+    ["connector's folder", (damaged: DamagedService) => rmSync(damaged.cacheFolder, { recursive: true })],
+  ] as const) {
+    test(`misses the ${what} that somebody has removed`, async (t) => {
+      const damaged = await killedService(t, STOPPED);
+      harm(damaged);
+      const { arrived, findings } = await assertAccounted(damaged, await damaged.restart(), 0);
+      assert.deepEqual(arrived, []);
+      assert.match(findings.join(), LOST);
+    });
+  }
+
+  test('does not miss what was removed with its connector', async (t) => {
+    const damaged = await killedService(t, STOPPED);
+    const { service, findings } = await damaged.restart();
+    const written = (await service.get('/api/connectors/plant')) as { config: unknown };
+    const removed = await service.remove('/api/connectors/plant?discard=true');
+    assert.ok(removed.ok, await removed.text());
+    assert.ok(!existsSync(damaged.cacheFolder));
+    const made = await service.post('/api/connectors', written.config);
+    assert.ok(made.ok, await made.text());
+    assert.deepEqual(await findings(), []);
+    assert.deepEqual(await service.stop(), { code: 0, signal: null });
   });
 });
