@@ -7,6 +7,9 @@ import { z } from 'zod';
 
 export const REDACTED = '[redacted]';
 
+/** A longer password would make a CONNECT that no broker can read [MQTT 5.0 §1.5.6]. */
+const SIZE_MAX_BYTES = 65_535;
+
 export class Secret {
   readonly #value: string;
 
@@ -37,6 +40,9 @@ export function secret() {
   return z
     .string()
     .min(1)
+    .refine((value) => Buffer.byteLength(value) <= SIZE_MAX_BYTES, {
+      error: `must be at most ${SIZE_MAX_BYTES} bytes long`,
+    })
     .refine((value) => value !== REDACTED, { error: 'is the placeholder of a secret, not the secret' })
     .meta({ writeOnly: true })
     .transform((value) => new Secret(value));

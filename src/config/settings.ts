@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { NorthError } from '../core/error.js';
-import { topicProblem } from '../core/topic.js';
+import { joinTopic, topicProblem } from '../core/topic.js';
 import { type BrokerUrl, parseBrokerUrl } from './broker-url.js';
 import { filePath, secret } from './secret.js';
 import { duration, seconds, size } from './units.js';
@@ -51,6 +51,9 @@ export const authenticationSchema = z.discriminatedUnion('type', [
   }),
 ]);
 
+/** CONNECT has two bytes for the length of each thing that it carries [MQTT 5.0 §1.5.4, §1.5.6]. */
+const BINARY_SIZE_MAX_BYTES = 65_535;
+
 /** Text that MQTT can carry: UTF-8 of at most 65,535 bytes without NUL [MQTT 5.0 §1.5.4]. */
 function mqttText() {
   return z
@@ -68,7 +71,13 @@ function topicText() {
 
 const willSchema = z.strictObject({
   topic: topicText().min(1).describe('Topic of the will; `topicPrefix` is put in front of it.'),
-  payload: z.string().default('').describe('What is published, as text.'),
+  payload: z
+    .string()
+    .refine((text) => Buffer.byteLength(text) <= BINARY_SIZE_MAX_BYTES, {
+      error: `must be at most ${BINARY_SIZE_MAX_BYTES} bytes long`,
+    })
+    .default('')
+    .describe('What is published, as text.'),
   qos: qos().default(1).describe('Delivery of the will.'),
   retain: z.boolean().default(false).describe('Keep the will for later subscribers.'),
   delay: seconds({ min: 0, max: NEVER_SECONDS })
@@ -122,7 +131,10 @@ const settingsShape = z.strictObject({
     .describe('Further brokers with the same data, tried in this order when `url` cannot be reached.'),
   qos: qos()
     .default(1)
-    .describe('Delivery: 0 at most once, 1 at least once, 2 exactly once. A message may carry its own.'),
+    .describe(
+      'Delivery: 0 not acknowledged (may be lost and, after a crash, repeated), 1 at least once, 2 exactly once. A ' +
+        'message may carry its own.',
+    ),
   persistent: z.boolean().exactOptional().meta({
     description: 'The broker keeps our session over restarts of either side. Needs QoS 1 or 2; QoS 2 needs it.',
     'x-default': 'true when qos is 1 or 2',
@@ -237,6 +249,17 @@ function checkTogether(settings: Partial<z.output<typeof settingsShape>>, contex
       path: ['reconnectPeriodMax'],
       message: 'is smaller than reconnectPeriod',
       params: { hint: 'Give a larger time, or remove it to wait the same time after every attempt.' },
+    });
+  }
+  // Values that are wrong by themselves are told as such, and may be anything.
+  const topic: unknown = settings.will?.topic;
+  const { topicPrefix } = settings;
+  if (typeof topic !== 'string' || typeof topicPrefix !== 'string') return;
+  if (Buffer.byteLength(joinTopic(topicPrefix, topic)) > BINARY_SIZE_MAX_BYTES) {
+    context.addIssue({
+      code: 'custom',
+      path: ['will', 'topic'],
+      message: `must be at most ${BINARY_SIZE_MAX_BYTES} bytes long together with topicPrefix`,
     });
   }
 }

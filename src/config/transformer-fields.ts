@@ -19,12 +19,16 @@ function isLocale(tag: string): boolean {
   }
 }
 
+/** The tokens become a regular expression, whose size the engine limits. */
+const FORMAT_LENGTH_MAX = 200;
+
 export const datetimeSchema = z.strictObject({
   input: z
     .strictObject({
       format: z
         .string()
         .min(1)
+        .max(FORMAT_LENGTH_MAX)
         .default('iso')
         .describe('iso, unix-seconds, unix-ms, or tokens such as "dd/MM/yyyy HH:mm:ss".'),
       timezone: timezone.describe('Time zone of a time that does not name its own.'),
@@ -37,6 +41,7 @@ export const datetimeSchema = z.strictObject({
       format: z
         .string()
         .min(1)
+        .max(FORMAT_LENGTH_MAX)
         .default('iso-utc')
         .describe('iso-utc, iso (with the offset of the time zone), unix-seconds, unix-ms, or tokens.'),
       timezone: timezone.describe('Time zone of iso and of tokens.'),

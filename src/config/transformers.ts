@@ -15,7 +15,10 @@ const messageOptions = {
   qos: z
     .literal([0, 1, 2])
     .optional()
-    .describe('Delivery of these messages: 0 at most once, 1 at least once, 2 exactly once.')
+    .describe(
+      'Delivery of these messages: 0 not acknowledged (may be lost and, after a crash, repeated), 1 at least once, ' +
+        '2 exactly once.',
+    )
     .meta({ 'x-default': 'the qos of the connection' }),
   retain: z
     .boolean()

@@ -77,6 +77,9 @@ export interface ConnectorStatus {
   ackLatency?: LatencyHistogram;
 }
 
+/** The status of a connector whose cache is not open: what is in there is not known. */
+export type FailedStatus = Omit<ConnectorStatus, 'cache'> & { cache: undefined };
+
 /** A histogram as it was at one moment. */
 export interface LatencyHistogram {
   /** Upper bounds, ascending, in seconds; what is slower than the last is only in `count`. */
@@ -107,6 +110,8 @@ export interface ConnectorEvents {
 export interface Connector {
   readonly id: string;
   readonly name: string;
+  /** Why it can take nothing; undefined while it can, or is disabled. */
+  readonly failedBy: NorthError | undefined;
   /** Content types that some transformer of this connector takes from this source. */
   takes(type: ContentType, source: Source): boolean;
   /**
@@ -127,7 +132,7 @@ export interface Connector {
    */
   acceptFile(content: FileContent, options: FileOptions): Promise<FileReceipt>;
   position(source: string): Promise<string | undefined>;
-  status(): Promise<ConnectorStatus>;
+  status(): Promise<ConnectorStatus | FailedStatus>;
   list(query: ListQuery): Promise<ListPage>;
   /** Gives how many were moved. `topic` replaces the topic, only together with exactly one id. */
   retry(which: QuarantineQuery, topic?: string): Promise<number>;

@@ -13,6 +13,10 @@ export interface DeliveryFacts {
   isDowngraded: boolean;
   /** It had no session for us although we had one with it. */
   isSessionLost: boolean;
+  /** What was in doubt in another session is sent again in this one: to another broker, or after the old one was given up. */
+  isInDoubt: boolean;
+  /** It has taken QoS 2 as such. MQTT 5 announces what a broker takes; under MQTT 3.1.1 only trying shows it. */
+  isQos2Proven: boolean;
 }
 
 /** What the broker's grant makes of the delivery that was asked for: guarantees 2 and 3 of docs/guarantees.md. */
@@ -20,12 +24,22 @@ export function guaranteeText(facts: DeliveryFacts, grant: Grant): string {
   const { qos } = facts;
   const granted = Math.min(qos, grant.maximumQos, facts.isDowngraded ? 1 : 2);
   const because = granted < qos ? `: this broker grants QoS ${granted}` : '';
-  if (granted === 0) return `at most once${because}`;
-  if (granted === 1) return `at least once${because}`;
+  if (granted === 0) return `not acknowledged (QoS 0)${because}`;
+  if (granted === 1) {
+    // A subscription has shown it. What the broker does with a message of QoS 2 then is its own affair [MQTT-3.3.4-1].
+    const isOnlySubscribed = grant.protocolVersion === 4 && granted < qos && !facts.isDowngraded;
+    return isOnlySubscribed
+      ? `at least once at best${because}, and may refuse every message of QoS 2`
+      : `at least once${because}`;
+  }
+  if (grant.protocolVersion === 4 && !facts.isQos2Proven) {
+    return 'not known yet whether exactly once: MQTT 3.1.1 does not announce the QoS that a broker grants';
+  }
   if (!facts.persistent) return 'exactly once while connected: the session is not persistent';
   const keptSeconds = grant.sessionExpirySeconds;
   if (keptSeconds === 0) return 'exactly once while connected: this broker keeps no session';
   if (facts.isSessionLost) return 'at least once: this broker has lost our session';
+  if (facts.isInDoubt) return 'exactly once, but at least once for what was in doubt in the session before this one';
   if (keptSeconds !== undefined && keptSeconds < facts.sessionExpirySeconds) {
     return `exactly once through outages of up to ${durationText(keptSeconds)}: this broker keeps the session no longer`;
   }

@@ -1,10 +1,14 @@
 /** Stands for a connector whose cache could not be opened: the others work, and this one says what is wrong. */
 
-import type { NorthError } from '../core/error.js';
+import { NorthError } from '../core/error.js';
+import { ERRORS } from '../core/error-codes.js';
 import { LANES, type Lane } from '../core/lane.js';
-import type { Connector, ConnectorStatus, LaneCounts } from './connector.js';
+import type { Connector, FailedStatus, LaneCounts } from './connector.js';
 
-const NO_LANE: Readonly<Record<Lane, number>> = { command: 0, alert: 0, telemetry: 0 };
+/** True when the cause may pass by itself, such as a disk that is full: opening again may succeed without a restart. */
+export function mayPass(error: NorthError): boolean {
+  return ERRORS[error.code].retry !== 'never';
+}
 
 export class FailedConnector implements Connector {
   readonly id: string;
@@ -21,16 +25,21 @@ export class FailedConnector implements Connector {
     this.#sinceMs = sinceMs;
   }
 
+  get failedBy(): NorthError | undefined {
+    return this.#enabled ? this.#error : undefined;
+  }
+
+  /** It is for `accept` to say why not: that there is no transformer would be another reason, and perhaps a wrong one. */
   takes(): boolean {
-    return this.#enabled;
+    return true;
   }
 
   accept(): Promise<never> {
-    return Promise.reject(this.#error);
+    return this.#refuse();
   }
 
   acceptFile(): Promise<never> {
-    return Promise.reject(this.#error);
+    return this.#refuse();
   }
 
   position(): Promise<undefined> {
@@ -38,15 +47,15 @@ export class FailedConnector implements Connector {
   }
 
   list(): Promise<never> {
-    return Promise.reject(this.#error);
+    return this.#refuse();
   }
 
   retry(): Promise<never> {
-    return Promise.reject(this.#error);
+    return this.#refuse();
   }
 
   remove(): Promise<never> {
-    return Promise.reject(this.#error);
+    return this.#refuse();
   }
 
   on(): () => void {
@@ -54,7 +63,7 @@ export class FailedConnector implements Connector {
   }
 
   start(): void {
-    // There is nothing to connect for until the cause is mended and the service started again.
+    // There is nothing to connect for until the cache is open.
   }
 
   stop(): Promise<void> {
@@ -65,18 +74,19 @@ export class FailedConnector implements Connector {
     return Promise.resolve();
   }
 
-  status(): Promise<ConnectorStatus> {
+  status(): Promise<FailedStatus> {
     const counts = {} as Record<Lane, LaneCounts>;
     for (const lane of LANES) {
       counts[lane] = { accepted: 0, published: 0, quarantined: 0, dropped: 0, possibleDuplicates: 0, noSubscribers: 0 };
     }
     const error = this.#error;
+    const outlook = mayPass(error) ? ' It is tried again by itself.' : '';
     return Promise.resolve({
       id: this.id,
       name: this.name,
       enabled: this.#enabled,
       state: 'failed',
-      description: `failed: ${error.message}`,
+      description: `failed: ${error.message}${outlook}`,
       sinceMs: this.#sinceMs,
       broker: undefined,
       grant: undefined,
@@ -87,18 +97,19 @@ export class FailedConnector implements Connector {
       inflight: 0,
       window: 0,
       lastAcknowledgedAtMs: undefined,
-      cache: {
-        cacheId: '',
-        nextOffsets: NO_LANE,
-        waitingCounts: NO_LANE,
-        waitingSizeBytes: 0,
-        oldestAcceptedAtMs: undefined,
-        quarantinedCount: 0,
-        archivedCount: 0,
-        archiveEvictedCount: 0,
-        sizeBytes: 0,
-        findings: [],
-      },
+      cache: undefined,
     });
+  }
+
+  /** A producer is told what keeps its content from being stored, and never that its content is at fault. */
+  #refuse(): Promise<never> {
+    const { id } = this;
+    if (!this.#enabled) {
+      return Promise.reject(new NorthError('CONNECTOR_DISABLED', `The connector ${id} is disabled.`));
+    }
+    const error = this.#error;
+    if (error.code.startsWith('CACHE_')) return Promise.reject(error);
+    const text = `The connector ${id} could not be opened (${error.code}): ${error.message}`;
+    return Promise.reject(new NorthError('CONNECTOR_FAILED', text, { remedy: error.remedy, cause: error }));
   }
 }

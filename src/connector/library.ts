@@ -5,7 +5,8 @@ import { findingsOf } from '../config/finding.js';
 import { shapeOf } from '../config/shape.js';
 import type { Content, ContentType } from '../core/content.js';
 import { NorthError } from '../core/error.js';
-import type { AcceptOptions, Connector, Receipt } from './connector.js';
+import type { AcceptOptions, Connector, ConnectorStatus, Receipt } from './connector.js';
+import type { LiveConnector } from './live-connector.js';
 import { type ConnectorEnvironment, openLiveConnector } from './open-connector.js';
 
 export interface OpenConnectorOptions extends Omit<ConnectorEnvironment, 'folder'> {
@@ -16,9 +17,10 @@ export interface OpenConnectorOptions extends Omit<ConnectorEnvironment, 'folder
 const CLOSE_TIMEOUT_MS = 10_000;
 
 /** A connector that says more briefly what a program mostly wants. */
-export interface LibraryConnector extends Omit<Connector, 'accept' | 'stop' | 'close'> {
+export interface LibraryConnector extends Omit<Connector, 'accept' | 'status' | 'stop' | 'close'> {
   /** Resolves on stable storage. The source is `library` unless another is given. */
   accept(content: Content, options?: Partial<AcceptOptions>): Promise<Receipt>;
+  status(): Promise<ConnectorStatus>;
   /** Finishes what is in flight within the deadline, disconnects, and closes the cache. */
   stop(deadlineMs?: number): Promise<void>;
   /** The same as `stop`. */
@@ -42,7 +44,7 @@ export async function openConnector(config: ConnectorInput, options: OpenConnect
     throw new NorthError('CONFIG_INVALID', 'The option dataDir is missing.', { remedy: 'Give the path of a folder.' });
   }
   const directory = openDataDirectory(options.dataDir);
-  let connector: Connector;
+  let connector: LiveConnector;
   try {
     connector = await openLiveConnector(checked.data, {
       ...options,
@@ -63,6 +65,9 @@ export async function openConnector(config: ConnectorInput, options: OpenConnect
   return {
     id: connector.id,
     name: connector.name,
+    get failedBy() {
+      return connector.failedBy;
+    },
     takes: (type, source) => connector.takes(type, source),
     accept: async (content, accept = {}) => {
       assertContent(content);

@@ -15,6 +15,8 @@ export interface ConnectionGrant {
   protocolVersion: 4 | 5;
   /** The broker has no session for us although we remember one. */
   isSessionLost: boolean;
+  /** The session is a new one, and something that was sent in another one is not done. */
+  isInDoubt: boolean;
   attempt: Attempt;
   opened: OpenedInfo | undefined;
 }

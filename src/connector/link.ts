@@ -7,17 +7,19 @@
 import type { Cache } from '../cache/cache.js';
 import type { Clock } from '../core/clock.js';
 import { NorthError } from '../core/error.js';
-import type { Lane } from '../core/lane.js';
+import { LANES, type Lane } from '../core/lane.js';
 import type { Batch } from '../core/progress.js';
-import type { SessionSave, StoredSession } from '../session/ledger.js';
+import type { StoredSession } from '../session/ledger.js';
+import type { SessionSave } from '../session/saving.js';
 import { Session, type SessionEvent, type SessionOptions } from '../session/session.js';
 import type { OpenedInfo, Transport, TransportEvents } from '../transport/transport.js';
 import { handshakeFailure } from './handshake-failure.js';
 import type { ConnectionGrant, LinkState } from './link-state.js';
 import type { Attempt, Reconnect } from './reconnect.js';
-import { Takeover } from './takeover.js';
+import { SessionReads } from './session-reads.js';
+import { type ConnectionEnd, Takeover } from './takeover.js';
+import type { Undertaking } from './upkeep.js';
 
-const READ_RETRY_MS = 1000;
 /** An unknown session of the broker is wiped by a connection of its own, after which one more is opened to stay. */
 const REDIALS_MAX = 2;
 /** How long a DISCONNECT may take to leave before the socket is destroyed. */
@@ -40,6 +42,8 @@ export interface LinkEvents {
   /** A dial failed, or a connection was lost; the next dial is at `nextAtMs` of the monotonic clock. */
   ended(error: NorthError, wasUp: boolean, nextAtMs: number): void;
   session(event: Exclude<SessionEvent, { kind: 'state' | 'granted' | 'ended' }>): void;
+  /** The session has stored or read something, or could not and tries again; told each time. */
+  upkeep(undertaking: Undertaking, error: Error | undefined): void;
 }
 
 export class Link {
@@ -51,9 +55,12 @@ export class Link {
   #attempt: Attempt | undefined;
   #opened: OpenedInfo | undefined;
   #wasUp = false;
-  /** The broker closed the connection in order while nothing was in flight. */
-  #wasClosedIdle = false;
+  /** How the connection stood when it ended; undefined while it has not. */
+  #end: ConnectionEnd | undefined;
+  /** When the broker had last acknowledged anything, as this connection was accepted. */
+  #acknowledgedBeforeMs: number | undefined;
   readonly #takeover: Takeover;
+  readonly #reads: SessionReads;
   #isStarted = false;
   /** The stop that is under way. */
   #stopping: Promise<void> | undefined;
@@ -69,11 +76,21 @@ export class Link {
     this.#options = options;
     this.#clock = options.clock;
     this.#takeover = new Takeover(options.session.clientId);
+    this.#reads = new SessionReads({
+      cache: options.cache,
+      clock: options.clock,
+      supply: (lane, fromOffset, batches) => this.#supply(lane, fromOffset, batches),
+      failed: (lane, fromOffset, error) => {
+        if (error !== undefined) options.events.upkeep('read', error);
+        this.session.readFailed(lane, fromOffset);
+      },
+      resumed: () => this.session.tick(this.#now(), this.#clock.wallMs()),
+    });
     this.session = new Session(options.session, options.stored, {
       write: (bytes) => this.#transport?.write(bytes) ?? false,
       close: (graceful) => this.#close(graceful),
       wakeAt: (timeMs) => this.#wakeAt(timeMs),
-      read: (lane, fromOffset, sizeBytesMax) => this.#read(lane, fromOffset, sizeBytesMax),
+      read: (lane, fromOffset, sizeBytesMax) => this.#reads.ask(lane, fromOffset, sizeBytesMax),
       save: (save) => this.#save(save),
       report: (event) => this.#report(event),
     });
@@ -112,6 +129,7 @@ export class Link {
     }
     if (this.state.name !== 'stopped') this.#setState({ name: 'stopped' });
     await this.#settleAccounts();
+    this.#reads.release();
     this.#cancelTick?.();
     this.#cancelTick = undefined;
     this.#tickAtMs = Number.POSITIVE_INFINITY;
@@ -133,7 +151,7 @@ export class Link {
     this.#attempt = attempt;
     this.#opened = undefined;
     this.#wasUp = false;
-    this.#wasClosedIdle = false;
+    this.#end = undefined;
     this.#setState({ name: 'dialing', broker: attempt.broker.display });
     const startMs = this.#now();
     let transport: Transport | undefined;
@@ -174,7 +192,7 @@ export class Link {
       return;
     }
     const reason = this.session.state === 'handshaking' ? handshakeFailure(error) : error;
-    this.#wasClosedIdle = error?.code === 'BROKER_CLOSED' && this.session.isIdle;
+    this.#end = this.#endOf(error);
     this.session.disconnected(reason, this.#now(), this.#clock.wallMs());
   }
 
@@ -232,9 +250,23 @@ export class Link {
   }
 
   #causeOf(error: NorthError, nowMs: number): NorthError {
-    if (this.#wasUp) return this.#takeover.ended(error, this.#wasClosedIdle, nowMs);
-    this.#takeover.dialFailed();
-    return error;
+    if (!this.#wasUp) this.#takeover.dialFailed();
+    return this.#end === undefined || !this.#wasUp ? error : this.#takeover.ended(error, this.#end, nowMs);
+  }
+
+  #endOf(error: NorthError | undefined): ConnectionEnd {
+    const { session } = this;
+    const hasAcknowledged = session.lastAcknowledgedAtMs !== this.#acknowledgedBeforeMs;
+    const unsettled = LANES.map((lane) => {
+      const { head, next } = session.cursorOf(lane);
+      return { lane, from: head, to: next };
+    });
+    return {
+      isClosedByBroker: error?.code === 'BROKER_CLOSED',
+      isIdle: session.isIdle,
+      isAnswered: hasAcknowledged && session.isHeard,
+      unsettled: unsettled.filter(({ from, to }) => from < to),
+    };
   }
 
   #report(event: SessionEvent): void {
@@ -253,6 +285,7 @@ export class Link {
         this.#cancelTimeout = undefined;
         this.#options.reconnect.succeeded(attempt);
         this.#takeover.accepted(this.#now());
+        this.#acknowledgedBeforeMs = this.session.lastAcknowledgedAtMs;
         this.#options.events.granted({ ...event, attempt, opened: this.#opened });
         return;
       case 'ended':
@@ -280,19 +313,14 @@ export class Link {
     });
   }
 
-  #read(lane: Lane, fromOffset: number, sizeBytesMax: number): void {
-    this.#options.cache.read(lane, fromOffset, sizeBytesMax, (error, batches) => {
-      if (error === undefined) {
-        this.session.supply(lane, fromOffset, batches, this.#now(), this.#clock.wallMs());
-        return;
-      }
-      this.session.readFailed(lane, fromOffset);
-      this.#wakeAt(this.#now() + READ_RETRY_MS);
-    });
+  #supply(lane: Lane, fromOffset: number, batches: readonly Batch[]): void {
+    this.#options.events.upkeep('read', undefined);
+    this.session.supply(lane, fromOffset, batches, this.#now(), this.#clock.wallMs());
   }
 
   #save(save: SessionSave): void {
     this.#options.cache.save({ ...save, atMs: this.#clock.wallMs() }, (error) => {
+      this.#options.events.upkeep('save', error);
       this.session.saved(error === undefined, this.#now(), this.#clock.wallMs());
       if (error !== undefined || !this.session.hasUnsaved) for (const tell of this.#whenSaved.splice(0)) tell();
     });

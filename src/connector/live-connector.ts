@@ -18,6 +18,7 @@ import type { SessionEvent } from '../session/session.js';
 import { openTransformer } from '../transform/transformer.js';
 import { openTransport, type Transport, type TransportEvents } from '../transport/transport.js';
 import { Acceptance } from './acceptance.js';
+import { Assurance } from './assurance.js';
 import { ConnectionLog } from './connection-log.js';
 import type {
   AcceptOptions,
@@ -30,7 +31,7 @@ import type {
   Receipt,
 } from './connector.js';
 import { Counters } from './counters.js';
-import { describeState, guaranteeText } from './description.js';
+import { describeState } from './description.js';
 import { Digest } from './digest.js';
 import { completeGrant } from './grant.js';
 import { Link } from './link.js';
@@ -38,6 +39,7 @@ import type { ConnectionGrant, LinkState } from './link-state.js';
 import { Listeners } from './listeners.js';
 import { type Attempt, Reconnect } from './reconnect.js';
 import { clientIdOf, messageDefaults, reconnectOptions, sessionOptions, transportOptions } from './settings-of.js';
+import { Upkeep } from './upkeep.js';
 import { searchText, Warnings } from './warnings.js';
 
 type EventPayloads = { [K in keyof ConnectorEvents]: ConnectorEvents[K][0] };
@@ -70,10 +72,9 @@ export class LiveConnector implements Connector {
   readonly #reconnect: Reconnect;
   readonly #link: Link;
   readonly #warnings: Warnings;
+  readonly #upkeep: Upkeep;
+  readonly #assurance: Assurance;
   #grant: Grant | undefined;
-  #guarantee: string | undefined;
-  #isDowngraded = false;
-  #isSessionLost = false;
   #sinceMs: number;
   #lastError: ConnectorStatus['lastError'];
   #reconnects = -1;
@@ -107,6 +108,8 @@ export class LiveConnector implements Connector {
     this.#dropLog = new Digest(clock, (code, count, example) =>
       logger.warn({ connector: this.id, code, count }, `${count} dropped. ${example}`),
     );
+    this.#assurance = new Assurance(settings, () => this.#link.session.isQos2Proven);
+    this.#upkeep = new Upkeep(this.id, clock, logger, (error) => this.#upkeepChanged(error));
     this.#counters = new Counters(this.#quarantineLog, this.#dropLog);
     this.#acceptance = new Acceptance({
       id: this.id,
@@ -135,12 +138,21 @@ export class LiveConnector implements Connector {
         granted: (granted) => this.#granted(granted),
         ended: (error, wasUp, nextAtMs) => this.#ended(error, wasUp, nextAtMs),
         session: (event) => this.#sessionReported(event),
+        upkeep: (undertaking, error) => {
+          if (error === undefined) this.#upkeep.worked(undertaking);
+          // A cache that has failed as a whole is told of as such.
+          else if (this.#failure === undefined) this.#upkeep.failed(undertaking, error);
+        },
       },
     });
     cache.onAppended = (lane, _from, to, batches) => this.#link.offered(lane, to, batches);
     cache.isKeptFor = (lane) => this.#link.session.isUpTo(lane);
     cache.onFailed = (error) => this.#cacheFailed(error);
     this.#lastCacheStatus = options.opened;
+  }
+
+  get failedBy(): NorthError | undefined {
+    return this.#config.enabled ? this.#failure : undefined;
   }
 
   takes(type: ContentType, source: Source): boolean {
@@ -201,11 +213,13 @@ export class LiveConnector implements Connector {
     await this.#cache.close();
     this.#quarantineLog.flush();
     this.#dropLog.flush();
+    this.#upkeep.flush();
   }
 
   async status(): Promise<ConnectorStatus> {
     const { session, state } = this.#link;
     const cache = await this.#cacheStatus();
+    const { refusal } = this.#assurance;
     return {
       id: this.id,
       name: this.name,
@@ -215,8 +229,13 @@ export class LiveConnector implements Connector {
       sinceMs: this.#sinceMs,
       broker: 'broker' in state ? state.broker : undefined,
       grant: this.#grant,
-      lastError: this.#lastError,
-      warnings: this.#warnings.current(session.narrowedTo, this.#takenText),
+      // What lasts weighs more than why the last connection ended.
+      lastError: this.#failure === undefined ? (this.#upkeep.lastError ?? refusal ?? this.#lastError) : this.#lastError,
+      warnings: this.#warnings.current(session.narrowedTo, [
+        this.#takenText,
+        refusal === undefined ? undefined : `${refusal.message} ${refusal.remedy}`,
+        ...this.#upkeep.warnings,
+      ]),
       counts: this.#counters.read(session),
       reconnects: Math.max(0, this.#reconnects),
       inflight: session.inflight,
@@ -246,11 +265,18 @@ export class LiveConnector implements Connector {
   #describe(state: LinkState): string {
     if (this.#failure !== undefined) return `failed: ${this.#failure.message}`;
     if (!this.#config.enabled) return 'disabled';
-    return describeState(state, {
-      guarantee: this.#guarantee,
+    const description = describeState(state, {
+      guarantee: this.#assurance.guarantee,
       failures: this.#reconnect.failures,
       nextInMs: state.name === 'waiting' ? state.nextAtMs - this.#clock.monotonicMs() : undefined,
     });
+    const refusal = this.#assurance.refusal === undefined ? undefined : 'the broker takes no message of QoS 2';
+    return [description, refusal, this.#upkeep.text].filter((text) => text !== undefined).join('; ');
+  }
+
+  #upkeepChanged(error: NorthError | undefined): void {
+    if (error !== undefined) this.#listeners.emit('failure', { id: this.id, error });
+    this.#tellState(this.#link.state);
   }
 
   #stateChanged(state: LinkState): void {
@@ -259,6 +285,10 @@ export class LiveConnector implements Connector {
       this.#grant = undefined;
       this.#connectionLog.disconnected();
     }
+    this.#tellState(state);
+  }
+
+  #tellState(state: LinkState): void {
     const name: ConnectorState = this.#failure === undefined ? state.name : 'failed';
     this.#listeners.emit('state', { id: this.id, state: name, description: this.#describe(state) });
   }
@@ -277,11 +307,9 @@ export class LiveConnector implements Connector {
     const { settings } = this.#config;
     const { grant, attempt, protocolVersion } = granted;
     this.#reconnects++;
-    this.#isDowngraded = false;
     const clientId = clientIdOf(settings, this.#cache.cacheId);
     this.#grant = completeGrant(grant, attempt, settings, clientId, settings.persistent);
-    this.#isSessionLost = granted.isSessionLost;
-    this.#guarantee = this.#guaranteeOf(this.#grant);
+    this.#assurance.granted(this.#grant, granted);
     // Each of our connections throws the other client out, who comes back: being connected says nothing yet then.
     if (this.#takenText === undefined) this.#lastError = undefined;
     this.#warnings.reviewConnection(granted, this.#grant, this.#clock.wallMs());
@@ -293,21 +321,7 @@ export class LiveConnector implements Connector {
         receiveMaximum: grant.receiveMaximum,
         maximumQos: grant.maximumQos,
       },
-      `connected to ${attempt.broker.display}: ${this.#guarantee}`,
-    );
-  }
-
-  #guaranteeOf(grant: Grant): string {
-    const { qos, persistent, sessionExpiryInterval } = this.#config.settings;
-    return guaranteeText(
-      {
-        qos,
-        persistent,
-        sessionExpirySeconds: sessionExpiryInterval,
-        isDowngraded: this.#isDowngraded,
-        isSessionLost: this.#isSessionLost,
-      },
-      grant,
+      `connected to ${attempt.broker.display}: ${this.#assurance.guarantee}`,
     );
   }
 
@@ -346,11 +360,16 @@ export class LiveConnector implements Connector {
         this.#dropLog.note('MESSAGE_EXPIRED', 'Older than their expiry before they could be sent.', event.count);
         return;
       case 'downgraded':
-        if (this.#isDowngraded || this.#grant === undefined) return;
-        this.#isDowngraded = true;
-        this.#guarantee = this.#guaranteeOf(this.#grant);
+        if (!this.#assurance.downgraded()) return;
         this.#warnings.raise('DELIVERY_DOWNGRADED', 'The broker acknowledges QoS 2 as QoS 1: at least once.');
         return;
+      case 'qos2Refused': {
+        const error = this.#assurance.qos2Refused(this.#clock.wallMs());
+        if (error === undefined) return;
+        this.#warnings.tell(error.code, `${error.message} ${error.remedy}`);
+        this.#listeners.emit('failure', { id: this.id, error });
+        return;
+      }
       case 'narrowed':
         this.#warnings.tell('PUBLISH_POISONOUS', searchText(event.window));
         return;

@@ -29,11 +29,12 @@ export class Warnings {
    * What outlives connections is given by who knows it.
    *
    * @param narrowedTo the window while a message is sought that makes the broker close.
-   * @param taken that another client uses our client id.
+   * @param others what is wrong beyond settings and connection: another client with our client id, a full disk.
    */
-  current(narrowedTo?: number, taken?: string): readonly string[] {
-    const search = narrowedTo === undefined ? [] : [searchText(narrowedTo)];
-    return [...this.#ofSettings, ...this.#ofConnection, ...search, ...(taken === undefined ? [] : [taken])];
+  current(narrowedTo?: number, others: readonly (string | undefined)[] = []): readonly string[] {
+    const search = narrowedTo === undefined ? undefined : searchText(narrowedTo);
+    const lasting = [search, ...others].filter((text) => text !== undefined);
+    return [...this.#ofSettings, ...this.#ofConnection, ...lasting];
   }
 
   /** Adds what came up during this connection, until the next one; what is there already is not told again. */

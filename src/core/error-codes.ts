@@ -137,6 +137,11 @@ export const ERRORS = {
     'Another process holds this data directory.',
     'Stop the process whose pid is named, or use another data directory.',
   ),
+  LOCK_DAMAGED: entry(
+    'now',
+    'The file that keeps a second process out of the data directory was damaged.',
+    'Nothing to do: it was made anew. Other files of the data directory may be damaged by the same cause; look at the disk.',
+  ),
   CACHE_FULL: entry(
     'later',
     'The cache has reached its maxSize.',
@@ -237,6 +242,11 @@ export const ERRORS = {
 
   // Service and API
   CONNECTOR_UNKNOWN: entry('never', 'There is no such connector.', 'Look up the ids with GET /api/connectors.'),
+  CONNECTOR_FAILED: entry(
+    'later',
+    'The connector could not be opened, so that it takes nothing.',
+    'See its state and the log for the cause; keep the content and hand it in again.',
+  ),
   CONNECTOR_DISABLED: entry('later', 'The connector is disabled.', 'Enable it, or send to another one.'),
   CONNECTOR_NOT_EMPTY: entry(
     'never',
@@ -460,12 +470,17 @@ export const ERRORS = {
   SESSION_LOST: entry(
     'now',
     'The broker had lost our session.',
-    'Nothing to do: what was in doubt was sent again, with the same message id. Let the broker keep sessions on disk for exactly once.',
+    'Nothing to do: what was in doubt was sent again and counted. Let the broker keep sessions on disk for exactly once; where twice does harm, set messageIdProperty (MQTT 5), so that receivers can tell.',
   ),
   DELIVERY_DOWNGRADED: entry(
     'never',
     'The broker does not grant the delivery that was asked for.',
     'Use a broker with QoS 2 where exactly once matters, or set qos to what it grants.',
+  ),
+  QOS2_REFUSED: entry(
+    'never',
+    'The broker speaks MQTT 3.1.1, closes the connection at every message of QoS 2, and has never taken one.',
+    'Set qos to 1, or ask the operator of the broker to allow QoS 2. Messages that carry qos 2 themselves need it, too.',
   ),
   RETAIN_UNAVAILABLE: entry(
     'never',

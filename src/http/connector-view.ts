@@ -1,5 +1,5 @@
 /** A connector's status as the API, the event stream and the metrics give it, also when it cannot answer. */
-import type { Connector, ConnectorStatus } from '../connector/connector.js';
+import type { Connector, ConnectorStatus, FailedStatus } from '../connector/connector.js';
 import type { Clock } from '../core/clock.js';
 import { NorthError } from '../core/error.js';
 import { ERRORS } from '../core/error-codes.js';
@@ -12,7 +12,10 @@ export interface SilentConnector {
   description: string;
 }
 
-export type ConnectorView = Omit<ConnectorStatus, 'ackLatency'> | SilentConnector;
+/** What a connector answers, or what is known of it when it does not. */
+export type AnyStatus = ConnectorStatus | FailedStatus | SilentConnector;
+
+export type ConnectorView = Omit<ConnectorStatus | FailedStatus, 'ackLatency'> | SilentConnector;
 
 const STATUS_TIMEOUT_MS = 5000;
 
@@ -20,7 +23,7 @@ const STATUS_TIMEOUT_MS = 5000;
  * The status, or the reason why there is none within five seconds: one connector with a hanging disk must not take the
  * view of all others away.
  */
-export async function readStatus(connector: Connector, clock: Clock): Promise<ConnectorStatus | SilentConnector> {
+export async function readStatus(connector: Connector, clock: Clock): Promise<AnyStatus> {
   let cancel = (): void => undefined;
   const overdue = new Promise<SilentConnector>((resolve) => {
     cancel = clock.schedule(STATUS_TIMEOUT_MS, () =>
@@ -40,12 +43,17 @@ function silent(connector: Connector, description: string): SilentConnector {
   return { id: connector.id, name: connector.name, state: 'failed', description };
 }
 
-export function hasStatus(status: ConnectorStatus | SilentConnector): status is ConnectorStatus {
+export function hasStatus(status: AnyStatus): status is ConnectorStatus | FailedStatus {
   return 'counts' in status;
 }
 
+/** Whether it is known what is in its cache. */
+export function hasCache(status: AnyStatus): status is ConnectorStatus {
+  return hasStatus(status) && status.cache !== undefined;
+}
+
 /** For people and the console; the latencies are for the metrics only. */
-export function viewOf(status: ConnectorStatus | SilentConnector): ConnectorView {
+export function viewOf(status: AnyStatus): ConnectorView {
   if (!hasStatus(status)) return status;
   const { ackLatency: _, ...view } = status;
   return view;

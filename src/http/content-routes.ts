@@ -25,6 +25,8 @@ export const CONTENT_ERRORS = [
   'CACHE_FULL',
   'CACHE_DISK_FULL',
   'CACHE_FAILED',
+  'CACHE_NEWER',
+  'CONNECTOR_FAILED',
 ] as const;
 
 export const contentRoutes: readonly Route[] = [

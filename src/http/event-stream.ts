@@ -11,6 +11,7 @@ import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import { type Caller, mayReach } from './caller.js';
 import { type ConnectorView, readStatus, viewOf } from './connector-view.js';
+import { readinessOf } from './readiness.js';
 import type { Service, ServiceEvent } from './service.js';
 
 const SNAPSHOT_INTERVAL_MS = 1000;
@@ -141,7 +142,7 @@ export class EventStream {
   }
 
   #renderSnapshot(views: readonly ConnectorView[], caller: Caller): string {
-    const { ready, reasons } = this.#service.readiness();
+    const { ready, reasons } = readinessOf(this.#service, caller);
     return render('status', {
       atMs: this.#clock.wallMs(),
       version: this.#service.version,

@@ -4,16 +4,16 @@
  * All values are read from the status at the moment of the scrape. Nothing is counted along beside it, so that no gauge
  * can drift or freeze.
  */
-import { CONNECTOR_STATES, type ConnectorStatus, type LaneCounts } from '../connector/connector.js';
+import { CONNECTOR_STATES, type ConnectorStatus, type FailedStatus, type LaneCounts } from '../connector/connector.js';
 import { LANES } from '../core/lane.js';
 import type { InputStatus } from '../inputs/input.js';
-import { hasStatus, type SilentConnector } from './connector-view.js';
+import { type AnyStatus, hasCache, hasStatus } from './connector-view.js';
 
 /** What one scrape sees. */
 export interface Sample {
   version: string;
   nowMs: number;
-  connectors: readonly (ConnectorStatus | SilentConnector)[];
+  connectors: readonly AnyStatus[];
   inputs: readonly InputStatus[];
   requests: readonly { method: string; route: string; status: number; count: number }[];
   viewerCount: number;
@@ -37,11 +37,21 @@ export interface Metric {
   read(sample: Sample): MetricValue[];
 }
 
-function ofConnectors(read: (status: ConnectorStatus, labels: Labels) => MetricValue[]): Metric['read'] {
+type Answered = ConnectorStatus | FailedStatus;
+
+function ofConnectors(read: (status: Answered, labels: Labels) => MetricValue[]): Metric['read'] {
   return (sample) => sample.connectors.filter(hasStatus).flatMap((status) => read(status, { connector: status.id }));
 }
 
-function gaugeOf(read: (status: ConnectorStatus) => number | undefined): Metric['read'] {
+/** Of a cache that could not be opened nothing is said: a zero would look as if nothing waited. */
+function ofCaches(
+  read: (cache: ConnectorStatus['cache'], labels: Labels, sample: Sample) => MetricValue[],
+): Metric['read'] {
+  return (sample) =>
+    sample.connectors.filter(hasCache).flatMap(({ id, cache }) => read(cache, { connector: id }, sample));
+}
+
+function gaugeOf(read: (status: Answered) => number | undefined): Metric['read'] {
   return ofConnectors((status, labels) => {
     const value = read(status);
     return value === undefined ? [] : [{ labels, value }];
@@ -95,7 +105,7 @@ export const METRICS: readonly Metric[] = [
     type: 'gauge',
     help: 'Messages in the cache, by state: waiting, quarantined, archived.',
     labels: ['connector', 'state'],
-    read: ofConnectors(({ cache }, labels) => [
+    read: ofCaches((cache, labels) => [
       {
         labels: { ...labels, state: 'waiting' },
         value: LANES.reduce((sum, lane) => sum + cache.waitingCounts[lane], 0),
@@ -109,7 +119,7 @@ export const METRICS: readonly Metric[] = [
     type: 'gauge',
     help: 'Messages that wait for the broker, by lane.',
     labels: ['connector', 'lane'],
-    read: ofConnectors(({ cache }, labels) =>
+    read: ofCaches((cache, labels) =>
       LANES.map((lane) => ({ labels: { ...labels, lane }, value: cache.waitingCounts[lane] })),
     ),
   },
@@ -118,33 +128,32 @@ export const METRICS: readonly Metric[] = [
     type: 'gauge',
     help: 'Bytes that the cache uses on disk.',
     labels: ['connector'],
-    read: gaugeOf((status) => status.cache.sizeBytes),
+    read: ofCaches((cache, labels) => [{ labels, value: cache.sizeBytes }]),
   },
   {
     name: 'mqtt_north_oldest_waiting_seconds',
     type: 'gauge',
     help: 'Age of the oldest waiting message; 0 when none waits.',
     labels: ['connector'],
-    read: (sample) =>
-      sample.connectors.filter(hasStatus).map(({ id, cache }) => {
-        const ageMs = cache.oldestAcceptedAtMs === undefined ? 0 : sample.nowMs - cache.oldestAcceptedAtMs;
-        // A clock that was set back would make it negative.
-        return { labels: { connector: id }, value: Math.max(0, ageMs) / 1000 };
-      }),
+    read: ofCaches((cache, labels, { nowMs }) => {
+      const ageMs = cache.oldestAcceptedAtMs === undefined ? 0 : nowMs - cache.oldestAcceptedAtMs;
+      // A clock that was set back would make it negative.
+      return [{ labels, value: Math.max(0, ageMs) / 1000 }];
+    }),
   },
   {
     name: 'mqtt_north_archive_evicted_total',
     type: 'counter',
     help: 'Archived messages that gave way before their time because the cache was full, since it was opened.',
     labels: ['connector'],
-    read: gaugeOf((status) => status.cache.archiveEvictedCount),
+    read: ofCaches((cache, labels) => [{ labels, value: cache.archiveEvictedCount }]),
   },
   {
     name: 'mqtt_north_cache_findings',
     type: 'gauge',
     help: 'Damages that were found in the cache, kept over restarts.',
     labels: ['connector'],
-    read: gaugeOf((status) => status.cache.findings.length),
+    read: ofCaches((cache, labels) => [{ labels, value: cache.findings.length }]),
   },
   {
     name: 'mqtt_north_session_state',
@@ -234,7 +243,7 @@ export const METRICS: readonly Metric[] = [
   },
 ];
 
-function readLatency(status: ConnectorStatus, labels: Labels): MetricValue[] {
+function readLatency(status: Answered, labels: Labels): MetricValue[] {
   const latency = status.ackLatency;
   if (latency === undefined) return [];
   let cumulated = 0;

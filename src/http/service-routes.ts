@@ -1,5 +1,6 @@
 /** The service as a whole: is it alive, is it ready, what happens, how much of it. */
 import { z } from 'zod';
+import { readinessOf } from './readiness.js';
 import type { Route } from './route.js';
 import { PAGE_FILES } from './status-page.js';
 
@@ -35,10 +36,8 @@ export const serviceRoutes: readonly Route[] = [
       503: { description: 'Not ready, with the reasons.', content: { 'application/json': readinessSchema } },
     },
     errors: [],
-    handle: ({ service }, _request, reply) => {
-      const { ready, reasons } = service.stopping
-        ? { ready: false, reasons: ['The service is stopping.'] }
-        : service.readiness();
+    handle: ({ service }, { caller }, reply) => {
+      const { ready, reasons } = readinessOf(service, caller);
       return reply.code(ready ? 200 : 503).send({ ready, reasons });
     },
   },

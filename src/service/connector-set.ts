@@ -1,14 +1,14 @@
 /** The connectors of a running service: opened, replaced and removed one at a time, each with its folder on disk. */
-import { rmSync } from 'node:fs';
 import type { DataDirectory } from '../cache/data-directory.js';
 import type { ConnectorConfig } from '../config/connector.js';
 import type { Connector, ConnectorEvents } from '../connector/connector.js';
-import { FailedConnector } from '../connector/failed-connector.js';
+import { FailedConnector, mayPass } from '../connector/failed-connector.js';
 import { openLiveConnector } from '../connector/open-connector.js';
 import type { Clock } from '../core/clock.js';
 import { errorText, NorthError } from '../core/error.js';
 import type { Logger } from '../core/logger.js';
 import type { ServiceEvent } from '../http/service.js';
+import { Reopening } from './reopening.js';
 
 const EVENT_NAMES = [
   'state',
@@ -26,9 +26,17 @@ export interface ConnectorSetOptions {
   tell: (event: ServiceEvent) => void;
 }
 
+interface Entry {
+  connector: Connector;
+  config: ConnectorConfig;
+  quiet: (() => void)[];
+  /** While it could not be opened for a cause that may pass. */
+  reopening?: Reopening;
+}
+
 export class ConnectorSet {
   readonly #options: ConnectorSetOptions;
-  readonly #entries = new Map<string, { connector: Connector; config: ConnectorConfig; quiet: (() => void)[] }>();
+  readonly #entries = new Map<string, Entry>();
 
   constructor(options: ConnectorSetOptions) {
     this.#options = options;
@@ -48,24 +56,26 @@ export class ConnectorSet {
 
   /**
    * Opens and starts it. A connector whose cache cannot be opened is there all the same and says why, so that it does
-   * not take the others with it.
+   * not take the others with it. When the cause may pass, opening is tried again.
    */
   async open(config: ConnectorConfig): Promise<Connector> {
-    const connector = await this.#openOrFail(config);
-    const quiet = EVENT_NAMES.map((name) =>
-      // The name and its payload belong together, which a union over the names does not tell the compiler.
-      connector.on(name, (data) => this.#options.tell({ name, data } as ServiceEvent)),
-    );
-    this.#entries.set(config.id, { connector, config, quiet });
-    if (config.enabled) connector.start();
-    return connector;
+    try {
+      return this.#enter(config, await this.#openLive(config)).connector;
+    } catch (error) {
+      const problem = problemOf(error);
+      this.#log(config, problem);
+      const failed = new FailedConnector(config, problem, this.#options.clock.wallMs());
+      const entry = this.#enter(config, failed);
+      if (mayPass(problem)) entry.reopening = this.#reopen(entry, problem);
+      return failed;
+    }
   }
 
   /** Closes it; its folder stays. */
   async close(id: string): Promise<void> {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
-    await entry.connector.close(this.#options.stopTimeoutMs);
+    await this.#shut(entry);
     for (const end of entry.quiet) end();
     this.#entries.delete(id);
   }
@@ -82,7 +92,7 @@ export class ConnectorSet {
    */
   async replace(config: ConnectorConfig): Promise<Connector> {
     const former = this.#entries.get(config.id);
-    await former?.connector.close(this.#options.stopTimeoutMs);
+    if (former !== undefined) await this.#shut(former);
     const connector = await this.open(config);
     for (const end of former?.quiet ?? []) end();
     return connector;
@@ -91,19 +101,68 @@ export class ConnectorSet {
   /** Closes it and deletes its folder with everything that is queued. */
   async remove(id: string): Promise<void> {
     await this.close(id);
-    rmSync(this.#options.directory.connectorFolder(id), { recursive: true, force: true });
+    this.#options.directory.removeConnectorFolder(id);
   }
 
-  async #openOrFail(config: ConnectorConfig): Promise<Connector> {
-    const { clock, logger, directory, idempotencyRetentionMs } = this.#options;
-    try {
-      const folder = directory.connectorFolder(config.id);
-      return await openLiveConnector(config, { folder, clock, logger, idempotencyRetentionMs });
-    } catch (error) {
-      const problem =
-        error instanceof NorthError ? error : new NorthError('CACHE_FAILED', errorText(error), { cause: error });
-      logger.error({ connector: config.id, code: problem.code }, `${problem.message} ${problem.remedy}`);
-      return new FailedConnector(config, problem, clock.wallMs());
-    }
+  #enter(config: ConnectorConfig, connector: Connector): Entry {
+    const entry: Entry = { connector, config, quiet: this.#listen(connector) };
+    this.#entries.set(config.id, entry);
+    if (config.enabled) connector.start();
+    return entry;
   }
+
+  #listen(connector: Connector): (() => void)[] {
+    return EVENT_NAMES.map((name) =>
+      // The name and its payload belong together, which a union over the names does not tell the compiler.
+      connector.on(name, (data) => this.#options.tell({ name, data } as ServiceEvent)),
+    );
+  }
+
+  async #shut(entry: Entry): Promise<void> {
+    await entry.reopening?.end();
+    await entry.connector.close(this.#options.stopTimeoutMs);
+  }
+
+  #openLive(config: ConnectorConfig): Promise<Connector> {
+    const { clock, logger, directory, idempotencyRetentionMs } = this.#options;
+    const folder = directory.connectorFolder(config.id);
+    return openLiveConnector(config, { folder, clock, logger, idempotencyRetentionMs });
+  }
+
+  /** The same problem is logged once; the connector shows the last one. */
+  #reopen(entry: Entry, first: NorthError): Reopening {
+    const { clock, logger } = this.#options;
+    const { config } = entry;
+    const sinceMs = clock.wallMs();
+    let { code } = first;
+    return new Reopening({
+      clock,
+      open: async () => {
+        try {
+          return await this.#openLive(config);
+        } catch (error) {
+          const problem = problemOf(error);
+          if (problem.code !== code) this.#log(config, problem);
+          code = problem.code;
+          entry.connector = new FailedConnector(config, problem, sinceMs);
+          return undefined;
+        }
+      },
+      opened: (connector) => {
+        logger.info({ connector: config.id }, 'The connector could be opened now.');
+        delete entry.reopening;
+        entry.connector = connector;
+        entry.quiet = this.#listen(connector);
+        if (config.enabled) connector.start();
+      },
+    });
+  }
+
+  #log(config: ConnectorConfig, problem: NorthError): void {
+    this.#options.logger.error({ connector: config.id, code: problem.code }, `${problem.message} ${problem.remedy}`);
+  }
+}
+
+function problemOf(error: unknown): NorthError {
+  return error instanceof NorthError ? error : new NorthError('CACHE_FAILED', errorText(error), { cause: error });
 }

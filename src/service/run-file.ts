@@ -34,12 +34,13 @@ export class RunFile {
     return { name: 'command-line', secret: new Secret(this.#token), role: 'administrator' };
   }
 
-  /** Throws CACHE_DISK_FULL or CACHE_FAILED: it is the first that a service writes when its caches are open. */
+  /** Throws CACHE_DISK_FULL or CACHE_FAILED. A file of a former service is gone then: its address would mislead. */
   write(url: string): void {
     const address: RunningAddress = { pid: process.pid, url, token: this.#token };
     try {
       replaceFile(this.#file, `${JSON.stringify(address)}\n`, 0o600);
     } catch (error) {
+      this.remove();
       throw storeError(error, this.#file);
     }
   }

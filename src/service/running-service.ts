@@ -32,6 +32,9 @@ import { RunFile } from './run-file.js';
 /** Longest time for what is in flight to be acknowledged when the service stops. */
 export const STOP_TIMEOUT_MS = 10_000;
 
+/** How long the disk is left alone before the address is written again. */
+const RUN_FILE_RETRY_MS = 60_000;
+
 export interface ServiceOptions {
   config: Config;
   /** Where changes of connectors are written; undefined in the quick start, which has no file. */
@@ -50,6 +53,7 @@ export class RunningService implements Service {
   readonly #listeners = new Set<(event: ServiceEvent) => void>();
   readonly #secrets: SecretStore;
   readonly #runFile: RunFile;
+  #cancelRunFile: () => void = () => undefined;
   #server: OpenServer | undefined;
   #change: Promise<unknown> = Promise.resolve();
 
@@ -87,6 +91,10 @@ export class RunningService implements Service {
 
   async #start(): Promise<void> {
     const { config, logger } = this.#options;
+    for (const { code, message, remedy, place } of this.#directory.warnings) {
+      logger.warn({ code, place }, `${message} ${remedy}`);
+    }
+    this.#directory.forgetAllBut(config.connectors.map(({ id }) => id));
     await Promise.all(config.connectors.map((connector) => this.#connectors.open(connector)));
     const { server } = config;
     const tokens = [...server.tokens];
@@ -105,7 +113,7 @@ export class RunningService implements Service {
       this,
       logger,
     );
-    this.#runFile.write(this.#server.url);
+    this.#writeRunFile(this.#server.url);
     for (const inputConfig of config.inputs) {
       const delivery = new ConnectorDelivery({
         inputId: inputConfig.id,
@@ -118,6 +126,22 @@ export class RunningService implements Service {
     }
   }
 
+  /**
+   * Other commands on this machine find the service by this file, and nothing else needs it: on a full disk the service
+   * works without it, so that what waits is published, and writes it when there is room.
+   */
+  #writeRunFile(url: string, isRepeated = false): void {
+    const { logger, clock } = this.#options;
+    try {
+      this.#runFile.write(url);
+    } catch (error) {
+      if (!(error instanceof NorthError && error.code === 'CACHE_DISK_FULL')) throw error;
+      const text = `"mqtt-north cache" cannot find this service: its address could not be written. ${error.message}`;
+      if (!isRepeated) logger.warn({ code: error.code, place: error.place }, `${text} ${error.remedy}`);
+      this.#cancelRunFile = clock.schedule(RUN_FILE_RETRY_MS, () => this.#writeRunFile(url, true));
+    }
+  }
+
   /** Finishes what is in flight within the deadline, saves and closes everything. Idempotent. */
   async stop(): Promise<void> {
     if (this.stopping) return;
@@ -127,6 +151,7 @@ export class RunningService implements Service {
     // A change that is under way would open its connector after all others are closed.
     await this.#change;
     await this.#connectors.closeAll();
+    this.#cancelRunFile();
     this.#runFile.remove();
     this.#directory.close();
   }
@@ -175,6 +200,9 @@ export class RunningService implements Service {
       const connector = this.#require(id);
       if (!options.discard) {
         const { cache } = await connector.status();
+        if (cache === undefined) {
+          throw new NorthError('CONNECTOR_NOT_EMPTY', `The cache of ${id} is not open; it may well hold messages.`);
+        }
         const waiting = cache.waitingCounts.command + cache.waitingCounts.alert + cache.waitingCounts.telemetry;
         if (waiting + cache.quarantinedCount > 0) {
           const text = `${waiting} messages wait and ${cache.quarantinedCount} are quarantined in ${id}.`;

@@ -22,7 +22,8 @@ export interface SessionPort {
 
 export type SessionEvent =
   | { kind: 'state'; state: SessionState }
-  | { kind: 'granted'; grant: ConnackGrant; protocolVersion: 4 | 5; isSessionLost: boolean }
+  /** With `isInDoubt`, the session is a new one, and something that was sent in another one is not done. */
+  | { kind: 'granted'; grant: ConnackGrant; protocolVersion: 4 | 5; isSessionLost: boolean; isInDoubt: boolean }
   /**
    * The connection ended or never came to be; `error` is undefined when we ended it on purpose. With `redialsAtOnce` the
    * next one belongs to the same attempt.

@@ -371,14 +371,8 @@ export class Session {
     this.#terms = terms;
     this.#turn.begin({ terms, identity, keepaliveSeconds, isSessionKept: grant.sessionPresent }, this.#nowMs);
     this.#enter('recovering');
-    // A session may be new to us in other ways, too: it is another broker, or the old one was given up.
-    const isInDoubt = isSessionLost || this.#ledger.isInDoubt;
-    this.#port.report({
-      kind: 'granted',
-      grant,
-      protocolVersion: this.#protocolVersion,
-      isSessionLost: isInDoubt,
-    });
+    const { isInDoubt } = this.#ledger;
+    this.#port.report({ kind: 'granted', grant, protocolVersion: this.#protocolVersion, isSessionLost, isInDoubt });
   }
 
   #acknowledged(type: AcknowledgementType, id: number, reasonCode: number, text: string | undefined): void {

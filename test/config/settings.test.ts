@@ -17,6 +17,24 @@ function isRefused(settings: Record<string, unknown>): boolean {
   return !settingsSchema.safeParse({ url, ...settings }).success;
 }
 
+test('what goes into CONNECT is not longer than its length field can say', () => {
+  const password = (text: string) => ({ authentication: { type: 'basic', username: 'u', password: text } });
+  const will = (payload: string) => ({ will: { topic: 't', payload } });
+  // The second letter has two bytes.
+  for (const [fits, tooLong] of [
+    ['x'.repeat(65_535), 'x'.repeat(65_536)],
+    ['\u00fc'.repeat(32_767), '\u00fc'.repeat(32_768)],
+  ] as const) {
+    assert.equal(isRefused(password(fits)), false);
+    assert.equal(isRefused(password(tooLong)), true);
+    assert.equal(isRefused(will(fits)), false);
+    assert.equal(isRefused(will(tooLong)), true);
+  }
+  const topicPrefix = 'p'.repeat(65_000);
+  assert.equal(isRefused({ topicPrefix, will: { topic: 't'.repeat(534) } }), false);
+  assert.equal(isRefused({ topicPrefix, will: { topic: 't'.repeat(535) } }), true);
+});
+
 test('a connector with only id and URL has every default', () => {
   const connector = connectorSchema.parse({ id: 'a', settings: { url } });
   assert.deepEqual(connector, {

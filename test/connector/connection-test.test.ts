@@ -7,6 +7,7 @@ import { systemClock } from '../../src/core/clock.js';
 import { startBlackhole } from '../kit/blackhole.js';
 import { testCertificates } from '../kit/certificates.js';
 import { eventually, within } from '../kit/deadline.js';
+import { hasSession } from '../kit/kept-session.js';
 import { startMosquitto } from '../kit/mosquitto.js';
 import { freePort } from '../kit/ports.js';
 import { type ScriptedBroker, type ScriptedBrokerOptions, startScriptedBroker } from '../kit/scripted-broker.js';
@@ -37,7 +38,7 @@ test('a broker that accepts is reported step by step, with what it granted', asy
   t.after(() => broker.stop());
   const plain = await run({ url: broker.url, qos: 2 });
   assert.equal(plain.ok, true, JSON.stringify(plain.error));
-  assert.deepEqual(stepsOf(plain), ['dial', 'connect', 'ping', 'disconnect']);
+  assert.deepEqual(stepsOf(plain), ['dial', 'connect', 'ping', 'disconnect', 'session']);
   assert.ok(plain.steps.every(({ elapsedMs, message }) => elapsedMs >= 0 && message !== ''));
   assert.equal(plain.guarantee, 'exactly once');
   assert.ok((plain.roundTripMs ?? -1) >= 0);
@@ -52,7 +53,7 @@ test('a broker that accepts is reported step by step, with what it granted', asy
 
   const authentication = { type: 'none', caFilePath: authority.certFile } as const;
   const secure = await run({ url: `wss://127.0.0.1:${broker.wssPort}/mqtt`, authentication });
-  assert.deepEqual(stepsOf(secure), ['dial', 'tls', 'websocket', 'connect', 'ping', 'disconnect']);
+  assert.deepEqual(stepsOf(secure), ['dial', 'tls', 'websocket', 'connect', 'ping', 'disconnect', 'session']);
   assert.match(secure.steps[1]?.message ?? '', /^TLSv1\.3 with .*valid until \d{4}-\d\d-\d\d$/);
   assert.ok(Date.parse(secure.certificateExpiresAt ?? '') > Date.now());
   const unverified = await run({ url: `mqtts://127.0.0.1:${broker.tlsPort}`, rejectUnauthorized: false });
@@ -60,14 +61,118 @@ test('a broker that accepts is reported step by step, with what it granted', asy
 });
 
 test('a broker that keeps sessions for a shorter time than was asked for is found out, and keeps none of the test', async (t) => {
-  const broker = await startScriptedBroker({ connack: { properties: { sessionExpiryInterval: 600 } } });
-  t.after(() => broker.close());
+  const broker = await startScript(t, {
+    connack: ({ clean }) => ({ sessionPresent: clean === false, properties: { sessionExpiryInterval: 600 } }),
+  });
   const report = await run({ url: broker.url, qos: 2 });
   assert.match(report.guarantee ?? '', /^exactly once through outages of up to 10 min: this broker keeps/);
   assert.equal(report.grant?.sessionExpirySeconds, 600);
-  const farewell = await eventually(() => broker.packets.find((packet) => packet.cmd === 'disconnect'), 'the farewell');
-  assert.ok(farewell?.cmd === 'disconnect');
-  assert.equal(farewell.properties?.sessionExpiryInterval, 0);
+  const [first, second] = broker.packets.filter((packet) => packet.cmd === 'disconnect');
+  assert.equal(first?.properties?.sessionExpiryInterval, undefined);
+  assert.equal(second?.properties?.sessionExpiryInterval, 0);
+});
+
+for (const protocolVersion of ['5', '3.1.1'] as const) {
+  test(`a broker that keeps no session is found out by a second connection (MQTT ${protocolVersion})`, async (t) => {
+    // It promises what it does not hold: only the next CONNACK tells.
+    const broker = await startScript(t, { connack: { sessionPresent: false } });
+    const report = await run({ url: broker.url, qos: 2, protocolVersion });
+    assert.equal(report.ok, true, JSON.stringify(report.error));
+    assert.equal(report.isSessionKept, false);
+    assert.equal(report.guarantee, 'exactly once while connected: this broker keeps no session');
+    assert.match(report.steps.find(({ name }) => name === 'session')?.message ?? '', /^not kept/);
+    const [first, second] = broker.packets.filter(isConnect);
+    assert.deepEqual([first?.clean, second?.clean], [protocolVersion === '5', false]);
+    assert.equal(second?.will, undefined);
+    // At QoS 1 what is not acknowledged is sent again in any case.
+    assert.equal((await run({ url: broker.url, qos: 1, protocolVersion })).guarantee, 'at least once');
+  });
+
+  test(`a session that is not wanted is not opened (MQTT ${protocolVersion})`, async (t) => {
+    const broker = await startScript(t, {});
+    const report = await run({ url: broker.url, qos: 1, persistent: false, protocolVersion });
+    assert.equal(report.ok, true, JSON.stringify(report.error));
+    assert.equal(report.isSessionKept, undefined);
+    assert.deepEqual(
+      broker.packets.filter(isConnect).map(({ clean }) => clean),
+      [true],
+    );
+  });
+
+  test(`a broker that refuses the second connection fails, and gets the session back (MQTT ${protocolVersion})`, async (t) => {
+    const refused = protocolVersion === '5' ? { reasonCode: 0x97 } : { returnCode: 3 };
+    const broker = await startScript(t, { connack: ({ clean }, { number }) => (clean || number === 1 ? {} : refused) });
+    const report = await run({ url: broker.url, qos: 2, protocolVersion });
+    assert.deepEqual(stepsOf(report), ['dial', 'connect', 'ping', 'disconnect', 'not session']);
+    assert.notEqual(report.error?.remedy, '');
+    const last = broker.packets.filter(isConnect).at(-1);
+    assert.equal(last?.clean, true);
+    assert.equal(last?.properties?.sessionExpiryInterval ?? 0, 0);
+  });
+}
+
+test('with MQTT 3.1.1 it finds that a session is kept and that QoS 2 is granted, publishes nothing and leaves nothing', async (t) => {
+  const broker = await startMosquitto({ verbose: true });
+  t.after(() => broker.stop());
+  const will = { topic: 'status', payload: 'away' };
+  const report = await run({ url: broker.url, qos: 2, protocolVersion: '3.1.1', will });
+  assert.deepEqual(stepsOf(report), ['dial', 'connect', 'ping', 'disconnect', 'session', 'qos']);
+  assert.equal(report.guarantee, 'exactly once');
+  assert.equal(report.isSessionKept, true);
+  assert.equal(report.subscribedQos, 2);
+  assert.match(broker.log(), /mqtt-north\/test\/subject-test \(QoS 2\)/);
+  assert.doesNotMatch(broker.log(), /PUBLISH/);
+  assert.equal(await hasSession(broker.url, 'subject-test'), false);
+});
+
+test('a 3.1.1 broker that caps at QoS 1 is found out by what it grants to a subscription', async (t) => {
+  const broker = await startMosquitto({ maxQos: 1 });
+  t.after(() => broker.stop());
+  const report = await run({ url: broker.url, qos: 2, protocolVersion: '3.1.1' });
+  assert.equal(report.ok, true, JSON.stringify(report.error));
+  assert.equal(report.subscribedQos, 1);
+  assert.equal(
+    report.guarantee,
+    'at least once at best: this broker grants QoS 1, and may refuse every message of QoS 2',
+  );
+  assert.match(report.warnings.join(), /grants QoS 1 only.*Set qos to 1/);
+});
+
+test('a 3.1.1 broker that lets nobody subscribe leaves open whether it takes QoS 2, and that is no failure', async (t) => {
+  const refusing = await startScript(t, {
+    onPacket: (packet, peer) => {
+      if (packet.cmd !== 'subscribe') return 'default';
+      peer.send({ cmd: 'suback', messageId: packet.messageId ?? 0, granted: [0x80] });
+      return undefined;
+    },
+  });
+  const closing = await startScript(t, {
+    connack: ({ clean }) => ({ sessionPresent: clean === false }),
+    onPacket: ({ cmd }, peer) => {
+      if (cmd !== 'subscribe') return 'default';
+      peer.close();
+      return undefined;
+    },
+  });
+  const silent = await startScript(t, { onPacket: ({ cmd }) => (cmd === 'subscribe' ? undefined : 'default') });
+  for (const { url } of [refusing, closing, silent]) {
+    const report = await run({ url, qos: 2, protocolVersion: '3.1.1', connectTimeout: 500 });
+    assert.equal(report.ok, true, JSON.stringify(report.error));
+    assert.equal(report.subscribedQos, undefined);
+    assert.match(report.guarantee ?? '', /^not known yet whether exactly once: MQTT 3\.1\.1 does not announce the QoS/);
+    assert.match(report.steps.at(-1)?.message ?? '', /^not known whether the broker takes QoS 2: /);
+  }
+});
+
+test('a test that is given up while it connects again ends at once, and still gives its session back', async (t) => {
+  const broker = await startScript(t, { connack: ({ clean }, { number }) => (clean || number === 1 ? {} : null) });
+  const controller = new AbortController();
+  const settings = { url: broker.url, qos: 2, protocolVersion: '3.1.1', connectTimeout: '300 s' } as const;
+  const report = run(settings, controller.signal);
+  await eventually(() => broker.packets.filter(isConnect).length === 2, 'the second CONNECT');
+  controller.abort();
+  assert.equal((await report).error?.code, 'SERVICE_STOPPING');
+  await eventually(() => broker.packets.filter(isConnect).at(-1)?.clean, 'the session to be given back');
 });
 
 test('each way to fail names its step, its code and a remedy', async (t) => {

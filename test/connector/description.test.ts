@@ -30,22 +30,40 @@ const ASKED: DeliveryFacts = {
   sessionExpirySeconds: 3600,
   isDowngraded: false,
   isSessionLost: false,
+  isInDoubt: false,
+  isQos2Proven: false,
 };
 
 test('the guarantee is what settings, grant and experience make together', () => {
   const said = (facts: Partial<DeliveryFacts>, grant: Partial<Grant> = {}) =>
     guaranteeText({ ...ASKED, ...facts }, { ...GRANT, ...grant });
-  assert.equal(said({ qos: 0, persistent: false }), 'at most once');
+  assert.equal(said({ qos: 0, persistent: false }), 'not acknowledged (QoS 0)');
   assert.equal(said({ qos: 1 }), 'at least once');
   assert.equal(said({}), 'exactly once');
   assert.equal(said({}, { sessionExpirySeconds: undefined }), 'exactly once');
   assert.match(said({ persistent: false }), /^exactly once while connected: the session is not persistent$/);
   assert.match(said({}, { sessionExpirySeconds: 0 }), /^exactly once while connected: this broker keeps no session$/);
   assert.equal(said({}, { maximumQos: 1 }), 'at least once: this broker grants QoS 1');
-  assert.equal(said({}, { maximumQos: 0 }), 'at most once: this broker grants QoS 0');
+  assert.equal(said({}, { maximumQos: 0 }), 'not acknowledged (QoS 0): this broker grants QoS 0');
   assert.equal(said({ isDowngraded: true }), 'at least once: this broker grants QoS 1');
   assert.equal(said({ isSessionLost: true }), 'at least once: this broker has lost our session');
+  assert.match(said({ isInDoubt: true }), /^exactly once, but at least once for what was in doubt/);
   assert.equal(said({ qos: 1, isSessionLost: true }), 'at least once');
+});
+
+test('under MQTT 3.1.1 nobody knows of QoS 2 until the broker has taken it', () => {
+  const said = (facts: Partial<DeliveryFacts>, grant: Partial<Grant> = {}) =>
+    guaranteeText({ ...ASKED, ...facts }, { ...GRANT, protocolVersion: 4, sessionExpirySeconds: undefined, ...grant });
+  const unknown = 'not known yet whether exactly once: MQTT 3.1.1 does not announce the QoS that a broker grants';
+  assert.equal(said({}), unknown);
+  assert.equal(said({ persistent: false }), unknown);
+  assert.equal(said({ isSessionLost: true }), unknown);
+  assert.equal(said({ isQos2Proven: true }), 'exactly once');
+  assert.equal(said({ isQos2Proven: true, isSessionLost: true }), 'at least once: this broker has lost our session');
+  assert.equal(said({ qos: 1 }), 'at least once');
+  assert.equal(said({ qos: 0 }), 'not acknowledged (QoS 0)');
+  assert.equal(said({ isDowngraded: true }), 'at least once: this broker grants QoS 1');
+  assert.match(said({}, { maximumQos: 1 }), /^at least once at best: this broker grants QoS 1, and may refuse/);
 });
 
 test('a session that the broker keeps for a shorter time than was asked for bounds the guarantee', () => {
@@ -91,7 +109,7 @@ test('a connector that is online says with whom and with which guarantee', async
   const broker = await startMosquitto();
   t.after(() => broker.stop());
   for (const [qos, guarantee] of [
-    [0, 'at most once'],
+    [0, 'not acknowledged (QoS 0)'],
     [1, 'at least once'],
     [2, 'exactly once'],
   ] as const) {
@@ -100,6 +118,26 @@ test('a connector that is online says with whom and with which guarantee', async
     await subject.close();
     assert.deepEqual(subject.states.at(-1), 'stopped');
   }
+});
+
+test('a connector at a 3.1.1 broker says exactly once when that has taken a message of QoS 2, and not before', async (t) => {
+  const [taking, capping] = await Promise.all([startMosquitto(), startMosquitto({ maxQos: 1 })]);
+  t.after(() => Promise.all([taking.stop(), capping.stop()]));
+  const subject = await openSubject(t, { url: taking.url, qos: 2, protocolVersion: '3.1.1' });
+  assert.match((await subject.untilOnline()).description, /, not known yet whether exactly once: MQTT 3\.1\.1 does/);
+  await subject.send('x');
+  assert.match((await subject.untilEmpty()).description, /, exactly once$/);
+
+  const capped = await openSubject(t, { url: capping.url, qos: 2, protocolVersion: '3.1.1', reconnectPeriod: 100 });
+  const said: string[] = [];
+  capped.connector.on('state', ({ description }) => said.push(description));
+  await capped.untilOnline();
+  await capped.send('x');
+  await eventually(
+    () => said.filter((text) => text.startsWith('online')).length >= 3,
+    () => `it to connect again and again: ${said.join(' | ')}`,
+  );
+  assert.ok(!said.some((text) => text.endsWith(', exactly once')), said.join(' | '));
 });
 
 test('a connector that reconnects says when, how often it has tried, and why', async (t) => {

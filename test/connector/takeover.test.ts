@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { parseBrokerUrl } from '../../src/config/broker-url.js';
 import { Reconnect } from '../../src/connector/reconnect.js';
-import { Takeover } from '../../src/connector/takeover.js';
+import { type ConnectionEnd, Takeover } from '../../src/connector/takeover.js';
 import { NorthError } from '../../src/core/error.js';
 import { eventually } from '../kit/deadline.js';
 import { ManualClock } from '../kit/manual-clock.js';
@@ -178,33 +178,103 @@ test('a broker that drops us after every CONNACK fills no log', async (t) => {
 
 const LOST = new NorthError('CONNECTION_LOST', 'The broker closed the connection.');
 
+const TAKEN = 'CLIENT_ID_TAKEN';
+const IDLE: ConnectionEnd = { isClosedByBroker: true, isIdle: true, isAnswered: false, unsettled: [] };
+
+/** An end with messages in flight, from this offset on. */
+function busyEnd(from: number, changes: Partial<ConnectionEnd> = {}): ConnectionEnd {
+  const unsettled = [{ lane: 'telemetry', from, to: from + 20 }] as const;
+  return { isClosedByBroker: true, isIdle: false, isAnswered: true, unsettled, ...changes };
+}
+
 /** The codes of ends of connections that lasted so long. */
-function codesOf(takeover: Takeover, ends: readonly [lastedMs: number, wasClosedIdle: boolean][]): string[] {
+function codesOf(takeover: Takeover, ends: readonly [lastedMs: number, end: ConnectionEnd][]): string[] {
   let nowMs = 0;
-  return ends.map(([lastedMs, wasClosedIdle]) => {
+  return ends.map(([lastedMs, end]) => {
     takeover.accepted(nowMs);
     nowMs += lastedMs;
-    return takeover.ended(LOST, wasClosedIdle, nowMs).code;
+    return takeover.ended(LOST, end, nowMs).code;
   });
 }
 
+function shortLives(...ends: readonly ConnectionEnd[]): [number, ConnectionEnd][] {
+  return ends.map((end) => [1000, end]);
+}
+
+const open = (): Takeover => new Takeover(CLIENT_ID);
+const lost = LOST.code;
+
 test('three short connections in a row that were closed idle point at another client, and others do not', () => {
-  const short: [number, boolean] = [1000, true];
-  const taken = 'CLIENT_ID_TAKEN';
-  const lost = LOST.code;
-  const open = (): Takeover => new Takeover(CLIENT_ID);
-  assert.deepEqual(codesOf(open(), [short, short, short, short]), [lost, lost, taken, taken]);
-  assert.deepEqual(codesOf(open(), [short, short, [15_000, true], short]), [lost, lost, lost, lost], 'one that lasted');
-  assert.deepEqual(codesOf(open(), Array(9).fill([1000, false])), Array(9).fill(lost), 'with messages in flight');
+  assert.deepEqual(codesOf(open(), shortLives(IDLE, IDLE, IDLE, IDLE)), [lost, lost, TAKEN, TAKEN]);
+  const withLongOne = [...shortLives(IDLE, IDLE), [15_000, IDLE] as [number, ConnectionEnd], ...shortLives(IDLE)];
+  assert.deepEqual(codesOf(open(), withLongOne), [lost, lost, lost, lost], 'one that lasted');
+  const unanswered = busyEnd(0, { isAnswered: false });
   assert.deepEqual(
-    codesOf(open(), [short, short, [1000, false], short]),
-    [lost, lost, lost, taken],
-    'a busy one between',
+    codesOf(open(), shortLives(IDLE, IDLE, unanswered, IDLE)),
+    [lost, lost, lost, TAKEN],
+    'one between that was thrown out before the first acknowledgement',
   );
   const restarted = open();
-  codesOf(restarted, [short, short]);
+  codesOf(restarted, shortLives(IDLE, IDLE));
   restarted.dialFailed();
-  assert.deepEqual(codesOf(restarted, [short, short]), [lost, lost], 'a broker that was restarted');
+  assert.deepEqual(codesOf(restarted, shortLives(IDLE, IDLE)), [lost, lost], 'a broker that was restarted');
+});
+
+test('three short connections under load point at another client when something else is in flight each time', () => {
+  const moving = [busyEnd(0), busyEnd(100), busyEnd(200), busyEnd(300)];
+  assert.deepEqual(codesOf(open(), shortLives(...moving)), [lost, lost, TAKEN, TAKEN]);
+  assert.deepEqual(codesOf(open(), shortLives(busyEnd(0), IDLE, busyEnd(300))), [lost, lost, TAKEN], 'idle between');
+  const restarted = open();
+  codesOf(restarted, shortLives(busyEnd(0), busyEnd(100)));
+  restarted.dialFailed();
+  assert.deepEqual(codesOf(restarted, shortLives(busyEnd(200), busyEnd(300))), [lost, lost], 'a broker restarted');
+  const reset = [0, 100, 200, 300].map((from) => busyEnd(from, { isClosedByBroker: false }));
+  assert.deepEqual(codesOf(open(), shortLives(...reset)), [lost, lost, lost, lost], 'a line that is reset');
+  const between = [busyEnd(0), busyEnd(100), busyEnd(200, { isClosedByBroker: false }), busyEnd(300), busyEnd(400)];
+  assert.deepEqual(new Set(codesOf(open(), shortLives(...between))), new Set([lost]), 'a line that is reset between');
+});
+
+test('a message that is in flight whenever the broker closes is not taken for another client', () => {
+  const stuck = Array.from({ length: 9 }, () => busyEnd(17));
+  assert.deepEqual(new Set(codesOf(open(), shortLives(...stuck))), new Set([lost]));
+  // One such message after the other: each is there again at least once before it is set aside.
+  const several = [0, 0, 500, 500, 900, 900, 1200, 1200].map((from) => busyEnd(from));
+  assert.deepEqual(new Set(codesOf(open(), shortLives(...several))), new Set([lost]));
+  const otherLane = busyEnd(17, { unsettled: [{ lane: 'alert', from: 17, to: 18 }] });
+  assert.deepEqual(codesOf(open(), shortLives(busyEnd(17), otherLane, busyEnd(17))), [lost, lost, TAKEN], 'lanes');
+});
+
+test('another client with our client id is recognised under steady load, too, and no message is blamed', async (t) => {
+  const broker = await startMosquitto({ persistence: true, extra: ['max_queued_messages 0'] });
+  t.after(() => broker.stop());
+  const settings = { url: broker.url, clientId: CLIENT_ID, qos: 2, protocolVersion: '3.1.1' } as const;
+  const subject = await openSubject(t, { ...settings, reconnectPeriod: 200 });
+  await subject.untilOnline();
+  let sentCount = 0;
+  let isSending = true;
+  const sending = (async () => {
+    while (isSending) {
+      await subject.send(...Array.from({ length: 3 }, () => String(sentCount++)));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  })();
+  const rival = await openSubscriber({
+    url: broker.url,
+    persistentClientId: CLIENT_ID,
+    topics: 'nothing',
+    protocolVersion: 4,
+  });
+  t.after(() => rival.close());
+  const status = await subject
+    .until(({ lastError }) => lastError?.code === TAKEN, 'the other client to be named', 30_000)
+    .finally(() => {
+      isSending = false;
+    });
+  await sending;
+  assert.match(status.warnings.join(), /different clientId/);
+  assert.equal(status.cache.quarantinedCount, 0, 'no message is to blame');
+  assert.ok(dials(subject) <= 10, `${dials(subject)} connections until then`);
+  assert.equal(linesOf(subject, TAKEN).length, 1, subject.log.join('\n'));
 });
 
 test('the pause for another client doubles up to five minutes, and begins anew after a connection that lasted', () => {

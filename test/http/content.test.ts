@@ -199,13 +199,20 @@ describe('POST /api/content', () => {
         ['CACHE_CLOSED', 503],
         ['CACHE_FULL', 507],
         ['CACHE_DISK_FULL', 507],
-        ['CACHE_FAILED', 500],
+        ['CACHE_FAILED', 503],
+        ['CACHE_NEWER', 503],
+        ['CONNECTOR_FAILED', 503],
       ];
       for (const [code, status] of failures) {
         server.service.list[0]!.failure = new NorthError(code, 'It happened.');
         const { headers } = await refused(server, status, code, body);
         assert.equal(headers.has('retry-after'), status === 503 || status === 507, `${code} and Retry-After`);
       }
+      // A producer that comes again every second must not fill the log.
+      assert.deepEqual(
+        server.log.filter(({ level }) => level === 'error' || level === 'warn'),
+        [],
+      );
       assert.equal(server.service.list[0]!.accepted.length, 0);
     }));
 

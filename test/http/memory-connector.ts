@@ -37,6 +37,7 @@ export class MemoryConnector implements Connector {
   readonly accepted: Accepted[] = [];
   readonly stored: StoredMessage[] = [];
   types: readonly ContentType[] = ['time-values', 'setpoints', 'csv', 'json', 'messages'];
+  failedBy: NorthError | undefined;
   /** Thrown by everything that is asked of it, when set. */
   failure: unknown;
   /** Awaited before anything is stored, when set. */

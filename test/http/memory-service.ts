@@ -83,6 +83,8 @@ export class MemoryService implements Service {
       ok: true,
       steps: [{ name: 'resolve', ok: true, message: 'broker.example.com is 192.0.2.1', elapsedMs: 3 }],
       grant: undefined,
+      isSessionKept: undefined,
+      subscribedQos: undefined,
       guarantee: undefined,
       roundTripMs: 12,
       certificateExpiresAt: undefined,

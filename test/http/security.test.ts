@@ -117,6 +117,14 @@ describe('tokens', () => {
         const metrics = await (await ask(server, 'GET', '/metrics', bearer('guest'))).text();
         assert.match(metrics, /connector="plant-b"/);
         assert.doesNotMatch(metrics, /connector="plant-a"/);
+        server.service.list[0]!.failedBy = new NorthError('CACHE_NEWER', 'Of version 99.');
+        const reasonsFor = async (name: string): Promise<string[]> => {
+          const answer = await ask(server, 'GET', '/readyz', bearer(name));
+          assert.equal(answer.status, 503);
+          return ((await answer.json()) as { reasons: string[] }).reasons;
+        };
+        assert.deepEqual(await reasonsFor('guest'), ['A connector has failed.']);
+        assert.deepEqual(await reasonsFor('press'), ['The connector plant-a has failed (CACHE_NEWER): Of version 99.']);
         const hint = await ask(server, 'POST', '/api/content?type=setpoints', bearer('press'));
         assert.doesNotMatch(await hint.text(), /plant-b/);
         assert.equal(server.service.list[1]!.accepted.length, 0);

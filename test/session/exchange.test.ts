@@ -220,7 +220,7 @@ test('two brokers that keep their sessions: what is known of the one is never to
   stage.pass(2000);
   assert.deepEqual(stage.sentWords(), ['PUBLISH t0', 'PUBLISH t1']);
   assert.equal(stage.session.countsOf('telemetry').possibleDuplicates, 2);
-  assert.equal(stage.reports('granted').at(-1)?.isSessionLost, true);
+  assert.equal(stage.reports('granted').at(-1)?.isInDoubt, true);
   assert.equal(stage.cache.identity?.broker, 'A');
   stage.acknowledge('pubrec', ['t0', 't1']);
   stage.crash();

@@ -91,6 +91,16 @@ describe('options of transformers', () => {
       },
       /^datetime\.output\.locale: expected a locale/,
     ],
+    [
+      {
+        ...csv,
+        payloadType: 'column',
+        valueColumn: 0,
+        valueType: 'datetime',
+        datetime: { input: { format: 'y'.repeat(70_000) } },
+      },
+      /^datetime\.input\.format: /,
+    ],
     [{ type: 'json-to-mqtt' }, /^topicFrom: topicFrom or topic is required/],
     [{ ...json, topicFrom: 'a' }, /^topic: give either topicFrom or topic/],
     [{ ...json, payload: 'a', objectFields: [{ key: 'a', path: 'b' }] }, /^objectFields: give either payload or/],
