@@ -1,7 +1,15 @@
 /**
  * The connector as a library: the same cache and session as the service, without the service around it.
  */
-export type { ListPage, ListQuery, MessageState, QuarantineQuery, StoredMessage, StoreStatus } from './cache/store.js';
+export type {
+  Durability,
+  ListPage,
+  ListQuery,
+  MessageState,
+  QuarantineQuery,
+  StoredMessage,
+  StoreStatus,
+} from './cache/store.js';
 export type { ConnectorConfig, ConnectorInput } from './config/connector.js';
 export type {
   AcceptOptions,

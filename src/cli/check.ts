@@ -49,7 +49,7 @@ function printResult(to: Output, { file, config, warnings }: LoadedConfig, error
   printConnectors(to, config);
 }
 
-const GUARANTEES = ['at most once', 'at least once', 'exactly once'] as const;
+const GUARANTEES = ['not acknowledged', 'at least once', 'exactly once'] as const;
 
 function printConnectors(to: Output, { connectors }: Config): void {
   const width = Math.max(0, ...connectors.map(({ id }) => id.length));

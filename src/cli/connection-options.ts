@@ -26,6 +26,27 @@ export function addConnectionOptions(command: Command): Command {
     .option('-V, --protocol-version <version>', 'auto, 5 or 3.1.1', 'auto');
 }
 
+const ATTRIBUTES: ReadonlySet<string> = new Set<keyof ConnectionOptions>([
+  'username',
+  'pw',
+  'cafile',
+  'cert',
+  'key',
+  'insecure',
+  'protocolVersion',
+]);
+
+/** Throws COMMAND_INVALID when any of the options was given: without a URL none of them would have an effect. */
+export function assertNoConnectionOptions(command: Command, remedy: string): void {
+  const given = command.options.filter((option) => {
+    const name = option.attributeName();
+    return ATTRIBUTES.has(name) && command.getOptionValueSource(name) === 'cli';
+  });
+  if (given.length === 0) return;
+  const names = given.map(({ long, flags }) => long ?? flags).join(', ');
+  throw new NorthError('COMMAND_INVALID', `Without --url there is no broker that this is for: ${names}.`, { remedy });
+}
+
 /** What the options say about the connection, not checked yet. Throws COMMAND_INVALID for half a certificate. */
 export function connectionSettings(url: string, options: ConnectionOptions): ConnectorInput['settings'] {
   if ((options.cert === undefined) !== (options.key === undefined)) {

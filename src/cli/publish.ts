@@ -12,7 +12,8 @@ import { type DataDirectory, openDataDirectory } from '../cache/data-directory.j
 import { parseBrokerUrl } from '../config/broker-url.js';
 import type { ConnectorConfig } from '../config/connector.js';
 import { parseDuration } from '../config/units.js';
-import type { Connector, ConnectorStatus } from '../connector/connector.js';
+import type { ConnectorStatus } from '../connector/connector.js';
+import type { LiveConnector } from '../connector/live-connector.js';
 import { openLiveConnector } from '../connector/open-connector.js';
 import { errorText, NorthError } from '../core/error.js';
 import { topicProblem } from '../core/topic.js';
@@ -78,7 +79,7 @@ async function publish(options: PublishOptions): Promise<void> {
   checkInput(options);
   const config = configOf(options);
   const directory = openFolder(options);
-  let connector: Connector | undefined;
+  let connector: LiveConnector | undefined;
   try {
     connector = await openLiveConnector(config, { folder: directory.connectorFolder(config.id) });
     await publishThrough(connector, options);
@@ -88,7 +89,7 @@ async function publish(options: PublishOptions): Promise<void> {
   }
 }
 
-async function publishThrough(connector: Connector, options: PublishOptions): Promise<void> {
+async function publishThrough(connector: LiveConnector, options: PublishOptions): Promise<void> {
   const waitingBefore = waitingOf(await connector.status());
   if (waitingBefore > 0) notes.writeLine(`${waitingBefore} messages of an earlier run are sent, too.`);
   const stopped = new AbortController();
@@ -148,7 +149,7 @@ function describeResult(
 }
 
 /** Tells each new trouble once: a broker that is away for hours must not fill the terminal. */
-function reportTrouble(connector: Connector): { end(): void } {
+function reportTrouble(connector: LiveConnector): { end(): void } {
   let last = '';
   const tell = (text: string): void => {
     if (text === last) return;

@@ -3,20 +3,22 @@ import { existsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { openConfig } from '../config/loading.js';
-import { errorText, NorthError } from '../core/error.js';
+import { NorthError } from '../core/error.js';
 import { topicProblem } from '../core/topic.js';
 import type { Check, Verdict } from '../selftest/check.js';
 import { runSelftest, type SelftestReport } from '../selftest/selftest.js';
 import { addConfigOption, CONFIG_FILE } from './config-file.js';
 import {
   addConnectionOptions,
+  assertNoConnectionOptions,
   type ConnectionOptions,
   checkConnector,
   connectionSettings,
 } from './connection-options.js';
+import { existingFolder } from './existing-folder.js';
 import { EXIT_FAILED } from './failure.js';
 import { Progress } from './progress.js';
-import { notes, type Output, output, printable, writeJson } from './terminal.js';
+import { notes, type Output, output, printable, wrap, writeJson } from './terminal.js';
 
 const KILLS_DEFAULT = 20;
 const KILLS_MAX = 10_000;
@@ -46,16 +48,23 @@ export function registerSelftest(program: Command): void {
   addConnectionOptions(addConfigOption(command)).option('--json', 'print the report as JSON').action(selftest);
 }
 
-async function selftest(options: SelftestCommandOptions): Promise<void> {
+async function selftest(options: SelftestCommandOptions, command: Command): Promise<void> {
   const problem = topicProblem(options.topic);
   if (problem !== undefined) {
     throw new NorthError('COMMAND_INVALID', problem, { place: '--topic', remedy: 'Give a topic such as a/test.' });
+  }
+  if (options.url === undefined) {
+    assertNoConnectionOptions(
+      command,
+      'Name the broker with --url, or leave them out: one inside the process is used.',
+    );
   }
   const place = placeOf(options);
   const connection = options.url === undefined ? undefined : connectionSettings(options.url, options);
   if (connection !== undefined) checkConnector({ id: 'selftest', settings: { ...connection, qos: 2 } });
   const stopped = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.abort());
+  // Heard to the end: a second one must not kill it while it clears away what it has made.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopped.abort());
   notes.writeLine(
     `Testing in ${printable(place.folder)}; a process is killed ${options.kills === 1 ? 'once' : `${options.kills} times`}.`,
   );
@@ -66,8 +75,11 @@ async function selftest(options: SelftestCommandOptions): Promise<void> {
     connection,
     topic: options.topic,
     signal: stopped.signal,
-    progress: ({ kills, receipts, arrived }) =>
-      progress.show(receipts, `, ${arrived.toLocaleString('en')} arrived, kill ${kills} of ${options.kills}`),
+    progress: ({ kills, receipts, arrived }) => {
+      // After SIGHUP there is no terminal any more.
+      if (stopped.signal.aborted) return;
+      progress.show(receipts, `, ${arrived.toLocaleString('en')} arrived, kill ${kills} of ${options.kills}`);
+    },
   });
   progress.end('');
   if (report.verdict === 'FAIL') process.exitCode = EXIT_FAILED;
@@ -97,26 +109,9 @@ function nearestFolder(folder: string): string {
   return existsSync(folder) || folder === dirname(folder) ? folder : nearestFolder(dirname(folder));
 }
 
-function existingFolder(folder: string): string {
-  const remedy = 'Give an existing folder on the disk in question.';
-  let isFolder: boolean | undefined;
-  try {
-    isFolder = statSync(folder, { throwIfNoEntry: false })?.isDirectory();
-  } catch (error) {
-    throw new NorthError('COMMAND_INVALID', `The folder cannot be read: ${errorText(error)}.`, {
-      place: folder,
-      remedy,
-    });
-  }
-  if (isFolder === true) return resolve(folder);
-  const text = isFolder === undefined ? 'There is no such folder.' : 'This is no folder.';
-  throw new NorthError('COMMAND_INVALID', text, { place: folder, remedy });
-}
-
 const STYLES = { PASS: 'green', WARN: 'yellow', FAIL: 'red' } as const satisfies Record<Verdict, string>;
 /** Where the texts begin, after verdict and name. */
 const INDENT = 19;
-const TEXT_WIDTH = 100;
 
 function printReport(to: Output, report: SelftestReport): void {
   for (const check of report.checks) printCheck(to, check);
@@ -137,17 +132,6 @@ function printCheck(to: Output, { name, verdict, found, meaning, remedy }: Check
   for (const [index, line] of wrap(printable(remedy ?? '')).entries()) {
     to.writeLine(`${indent}${index === 0 ? to.style('green', '→') : ' '} ${line}`);
   }
-}
-
-/** Lines of whole words; none for an empty text. */
-function wrap(text: string): string[] {
-  const lines: string[] = [];
-  for (const word of text.split(' ').filter((part) => part !== '')) {
-    const last = lines.at(-1);
-    if (last === undefined || last.length + 1 + word.length > TEXT_WIDTH) lines.push(word);
-    else lines[lines.length - 1] = `${last} ${word}`;
-  }
-  return lines;
 }
 
 function verdictText({ verdict, checks, elapsedSeconds }: SelftestReport): string {

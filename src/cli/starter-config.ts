@@ -18,7 +18,7 @@ connectors:
     settings:
       # Your broker: mqtt, mqtts, ws or wss. User name and password go below, not here.
       url: mqtt://127.0.0.1:1883
-      qos: 1 # 0 at most once, 1 at least once, 2 exactly once
+      qos: 1 # 0 not acknowledged, 1 at least once, 2 exactly once
       # authentication:
       #   type: basic
       #   username: plant

@@ -27,13 +27,17 @@ export function registerTest(program: Command): void {
       const { config } = openConfig(options.config ?? CONFIG_FILE);
       const connectors = select(config.connectors, ids);
       const reports: { connector: string; report: TestReport }[] = [];
+      const stopped = new AbortController();
+      // The test has a session at the broker, which it gives back first.
+      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stopped.abort());
       for (const connector of connectors) {
         const { settings } = connector;
         const clientId = clientIdOf(settings, connector.id);
-        const report = await testConnection({ settings, clientId, clock: systemClock() });
+        const report = await testConnection({ settings, clientId, clock: systemClock(), signal: stopped.signal });
         reports.push({ connector: connector.id, report });
         if (!report.ok) process.exitCode = EXIT_FAILED;
         if (options.json !== true) printReport(output, connector, report);
+        if (stopped.signal.aborted) break;
       }
       if (options.json === true) writeJson(reports.map(({ connector, report }) => ({ connector, ...report })));
     });
@@ -75,8 +79,8 @@ function printGrant(to: Output, grant: Grant, report: TestReport): void {
     ['broker', grant.broker],
     ['MQTT', grant.protocolVersion === 5 ? '5' : '3.1.1'],
     ['delivery', report.guarantee ?? ''],
-    ['session present', grant.sessionPresent ? 'yes' : 'no (the test uses a session of its own)'],
-    ['maximum QoS', grant.protocolVersion === 5 ? String(grant.maximumQos) : 'not announced (MQTT 3.1.1)'],
+    ['session present', sessionText(report)],
+    ['maximum QoS', maximumQosText(grant, report)],
     ['receive maximum', grant.protocolVersion === 5 ? String(grant.receiveMaximum) : 'not announced (MQTT 3.1.1)'],
     [
       'packet size',
@@ -89,4 +93,16 @@ function printGrant(to: Output, grant: Grant, report: TestReport): void {
   ];
   if (report.certificateExpiresAt !== undefined) rows.push(['certificate until', report.certificateExpiresAt]);
   for (const [name, value] of rows) to.writeLine(`    ${to.style('dim', name.padEnd(18))} ${printable(value)}`);
+}
+
+/** The first CONNACK is about a session that the test has just begun; the second one tells. */
+function sessionText({ isSessionKept }: TestReport): string {
+  if (isSessionKept === undefined) return 'not asked for';
+  return isSessionKept ? 'yes, at the second connection' : 'no, not at the second connection either';
+}
+
+function maximumQosText({ protocolVersion, maximumQos }: Grant, { subscribedQos }: TestReport): string {
+  if (protocolVersion === 5) return String(maximumQos);
+  const announced = 'not announced (MQTT 3.1.1)';
+  return subscribedQos === undefined ? announced : `${announced}; ${subscribedQos} granted to a subscription`;
 }

@@ -11,10 +11,12 @@ import type { ConnectionSettings } from '../config/settings.js';
 import { transportOptions } from '../connector/settings-of.js';
 import { systemClock } from '../core/clock.js';
 import { NorthError } from '../core/error.js';
+import type { QoS } from '../core/message.js';
 import { connackError } from '../session/connect-error.js';
 import { openTransport, type Transport } from '../transport/transport.js';
 import { encodeConnect, encodeDisconnect, PINGREQ } from '../wire/control-packets.js';
 import { PacketReader } from '../wire/packet-reader.js';
+import { stoppedError } from './stopped.js';
 
 const KEEPALIVE_SECONDS = 30;
 /** Longer than any pause of the run, and short enough to leave no session behind for long if the run is killed. */
@@ -22,21 +24,20 @@ const SESSION_EXPIRY_SECONDS = 3600;
 const RECONNECT_MS = 1000;
 const REFUSED_FROM = 0x80;
 
-export interface ConnectOptions {
+export interface WatchOptions {
   settings: ConnectionSettings;
   broker: BrokerUrl;
   protocolVersion: 4 | 5;
   clientId: string;
-}
-
-export interface WatchOptions extends ConnectOptions {
   filter: string;
+  /** Ends it while it is being opened. */
+  signal: AbortSignal;
   arrived(topic: string, payload: Buffer): void;
 }
 
 export interface ArrivalWatch {
   /** The QoS that the broker has granted to the subscription. */
-  readonly grantedQos: number;
+  readonly grantedQos: QoS;
   /** The broker forgot the subscription at a reconnect: what came meanwhile was not seen. */
   readonly isBroken: boolean;
   close(): void;
@@ -45,13 +46,20 @@ export interface ArrivalWatch {
 /** Resolves when the broker has granted the subscription; rejects with why it did not. */
 export async function openArrivalWatch(options: WatchOptions): Promise<ArrivalWatch> {
   const watch = new BrokerWatch(options);
-  await watch.opened;
-  return watch;
+  const stop = (): void => watch.fail(stoppedError());
+  options.signal.addEventListener('abort', stop);
+  try {
+    if (options.signal.aborted) stop();
+    await watch.opened;
+    return watch;
+  } finally {
+    options.signal.removeEventListener('abort', stop);
+  }
 }
 
 class BrokerWatch implements ArrivalWatch {
   readonly opened: Promise<void>;
-  grantedQos = 0;
+  grantedQos: QoS = 0;
   isBroken = false;
   readonly #options: WatchOptions;
   readonly #clock = systemClock({ unref: true });
@@ -80,21 +88,21 @@ class BrokerWatch implements ArrivalWatch {
   #connect(isFirst: boolean): void {
     const { settings, broker, protocolVersion } = this.#options;
     const reader = new PacketReader(protocolVersion, {
-      acknowledged: () => this.#fail(new NorthError('BROKER_PROTOCOL', 'An acknowledgement came for nothing.')),
-      malformed: (problem) => this.#fail(new NorthError('BROKER_NOT_MQTT', `What answers is no MQTT: ${problem}.`)),
+      acknowledged: () => this.fail(new NorthError('BROKER_PROTOCOL', 'An acknowledgement came for nothing.')),
+      malformed: (problem) => this.fail(new NorthError('BROKER_NOT_MQTT', `What answers is no MQTT: ${problem}.`)),
       packet: (packet) => this.#read(packet, isFirst),
     });
     const timeoutMs = settings.connectTimeout;
     const transport = openTransport(transportOptions(settings, broker, timeoutMs), {
       opened: () => {
-        transport.write(connectPacket(this.#options, isFirst ? 'new' : 'kept'));
+        transport.write(connectPacket(this.#options, isFirst));
         this.#cancelTimer = this.#clock.schedule(timeoutMs, () =>
-          this.#fail(new NorthError('BROKER_TIMEOUT', `The broker did not answer within ${timeoutMs} ms.`)),
+          this.fail(new NorthError('BROKER_TIMEOUT', `The broker did not answer within ${timeoutMs} ms.`)),
         );
       },
       received: (bytes) => reader.read(bytes),
       drained: () => undefined,
-      closed: (error) => this.#fail(error ?? new NorthError('BROKER_CLOSED', 'The broker closed the connection.')),
+      closed: (error) => this.fail(error ?? new NorthError('BROKER_CLOSED', 'The broker closed the connection.')),
     });
     this.#transport = transport;
   }
@@ -103,7 +111,7 @@ class BrokerWatch implements ArrivalWatch {
     switch (packet.cmd) {
       case 'connack': {
         const refused = connackError(packet, this.#options.protocolVersion);
-        if (refused !== undefined) this.#fail(refused);
+        if (refused !== undefined) this.fail(refused);
         else if (isFirst) this.#send({ cmd: 'subscribe', messageId: 1, subscriptions: [this.#subscription()] });
         else {
           if (!packet.sessionPresent) {
@@ -119,14 +127,14 @@ class BrokerWatch implements ArrivalWatch {
       case 'suback': {
         const granted = Number(packet.granted[0]);
         if (granted >= REFUSED_FROM) {
-          this.#fail(
+          this.fail(
             new NorthError('BROKER_NOT_AUTHORIZED', `The broker refuses the subscription to ${this.#options.filter}.`, {
               remedy: 'Allow this user to publish and to subscribe below that topic, or name another one with --topic.',
             }),
           );
           return;
         }
-        this.grantedQos = granted;
+        this.grantedQos = granted === 0 || granted === 1 ? granted : 2;
         this.#settle?.resolve();
         this.#settle = undefined;
         this.#beat();
@@ -151,7 +159,7 @@ class BrokerWatch implements ArrivalWatch {
         return;
       }
       case 'disconnect':
-        this.#fail(new NorthError('CONNECTION_LOST', 'The broker ended the connection of the subscriber.'));
+        this.fail(new NorthError('CONNECTION_LOST', 'The broker ended the connection of the subscriber.'));
         return;
     }
   }
@@ -173,7 +181,8 @@ class BrokerWatch implements ArrivalWatch {
     });
   }
 
-  #fail(error: NorthError): void {
+  /** The connection has ended or is of no use; before it was open, nothing more is tried. */
+  fail(error: NorthError): void {
     this.#cancelTimer?.();
     this.#transport?.destroy();
     this.#transport = undefined;
@@ -184,48 +193,18 @@ class BrokerWatch implements ArrivalWatch {
   }
 }
 
-/** @param session `none` ends the session that the client id may have at the broker. */
-function connectPacket(options: ConnectOptions, session: 'new' | 'kept' | 'none'): Buffer {
+function connectPacket(options: WatchOptions, isFirst: boolean): Buffer {
   const { settings, protocolVersion, clientId } = options;
   const basic = settings.authentication.type === 'basic' ? settings.authentication : undefined;
   return encodeConnect({
     protocolVersion,
     clientId,
     // Under MQTT 3.1.1 a clean session would end with the connection; the client id is new in any case.
-    cleanStart: session === 'none' || (session === 'new' && protocolVersion === 5),
-    sessionExpirySeconds: session === 'none' ? 0 : SESSION_EXPIRY_SECONDS,
+    cleanStart: isFirst && protocolVersion === 5,
+    sessionExpirySeconds: SESSION_EXPIRY_SECONDS,
     keepaliveSeconds: KEEPALIVE_SECONDS,
     username: basic?.username,
     password: basic?.password.reveal(),
     will: undefined,
-  });
-}
-
-/**
- * Ends the session that a client id has at the broker. Resolves in any case, within the connect timeout: what stays
- * there expires by itself, and was not what the self-test is about.
- */
-export async function endSession(options: ConnectOptions): Promise<void> {
-  const { settings, broker, protocolVersion } = options;
-  const timeoutMs = settings.connectTimeout;
-  await new Promise<void>((resolve) => {
-    const end = (): void => {
-      transport.write(encodeDisconnect(protocolVersion));
-      transport.end();
-    };
-    const cancel = systemClock().schedule(timeoutMs, () => {
-      transport.destroy();
-      resolve();
-    });
-    const reader = new PacketReader(protocolVersion, { acknowledged: end, malformed: end, packet: end });
-    const transport = openTransport(transportOptions(settings, broker, timeoutMs), {
-      opened: () => void transport.write(connectPacket(options, 'none')),
-      received: (bytes) => reader.read(bytes),
-      drained: () => undefined,
-      closed: () => {
-        cancel();
-        resolve();
-      },
-    });
   });
 }

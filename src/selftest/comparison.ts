@@ -6,6 +6,7 @@
  * because a message can arrive before the news that it was offered does. Memory: one byte per message.
  */
 import { LANES, type Lane } from '../core/lane.js';
+import { type KeptMessages, messageName, NOTHING_KEPT } from './kept-messages.js';
 import { readMessageText } from './numbered-message.js';
 
 /** So many examples of each kind are kept. */
@@ -23,8 +24,12 @@ export interface ComparisonResult {
   receiptedCount: number;
   /** Different messages that have arrived. */
   arrivedCount: number;
-  /** Receipts whose message has not arrived. */
+  /** Receipts whose message has neither arrived nor is it in the cache. */
   lost: Anomaly;
+  /** Receipts whose message has not arrived and is in quarantine. */
+  quarantined: Anomaly;
+  /** Receipts whose message has not arrived and waits in the cache. */
+  waiting: Anomaly;
   /** Arrivals of a message that had arrived before. */
   repeated: Anomaly;
   /** First arrivals after a later message of their lane. */
@@ -124,13 +129,18 @@ export class Comparison {
     return this.#sum((record) => record.arrivedCount);
   }
 
-  result(): ComparisonResult {
+  /** @param kept what the cache holds at the end. */
+  result(kept: KeptMessages = NOTHING_KEPT): ComparisonResult {
     const lost = new Tally();
+    const quarantined = new Tally();
+    const waiting = new Tally();
     const unknown = new Tally();
     for (const lane of LANES) {
       const record = this.#lanes[lane];
       for (let number = 0; number < record.receiptedTo; number++) {
-        if (record.seen(number) === 0) lost.add(`${lane} ${number}`);
+        if (record.seen(number) > 0) continue;
+        const name = messageName(lane, number);
+        (kept.quarantined.has(name) ? quarantined : kept.waiting.has(name) ? waiting : lost).add(name);
       }
       for (let number = record.offeredTo; number < record.arrivedTo; number++) {
         if (record.seen(number) > 0) unknown.add(`${lane} ${number}`);
@@ -140,6 +150,8 @@ export class Comparison {
       receiptedCount: this.receiptedCount,
       arrivedCount: this.arrivedCount,
       lost,
+      quarantined,
+      waiting,
       repeated: this.#repeated,
       disordered: this.#disordered,
       changed: this.#changed,

@@ -5,11 +5,13 @@
  * How much may be under way between producer and subscriber is bounded, so that the last life is short and no broker has
  * to drop what its queue for the subscriber does not hold. The bound moves with what arrives.
  */
+import type { Durability } from '../cache/store.js';
 import type { ConnectorInput } from '../config/connector.js';
 import { NorthError } from '../core/error.js';
 import { LANES, type Lane } from '../core/lane.js';
 import type { Comparison } from './comparison.js';
 import type { RunRecord } from './run-record.js';
+import { stoppedError } from './stopped.js';
 import { startWriter, type Writer, type WriterEnd, type WriterNews, writerError } from './writer.js';
 
 /** A life after the process has opened its cache. */
@@ -45,10 +47,14 @@ export interface CrashRunResult {
   /** Kills before the process had opened its cache. */
   killsInStart: number;
   receiptCount: number;
+  /** What the connections that wrote said of their commits, each different answer once. */
+  durabilities: readonly (Durability | undefined)[];
   /** False when the broker did not take everything within the time for it. */
   isDrained: boolean;
   sessionsLost: number;
   isDowngraded: boolean;
+  /** It closes the connection at every message of QoS 2, and has taken none. */
+  isQos2Refused: boolean;
   quarantined: { count: number; code: string; reason: string } | undefined;
   lastFailure: { code: string; message: string } | undefined;
 }
@@ -65,13 +71,16 @@ export class CrashRun {
   #allowed = 0;
   #lanesWithReceipt = new Set<Lane>();
   #lastArrivalMs = 0;
+  readonly #durabilities = new Map<string, Durability | undefined>();
   readonly #result: CrashRunResult = {
     kills: 0,
     killsInStart: 0,
     receiptCount: 0,
+    durabilities: [],
     isDrained: false,
     sessionsLost: 0,
     isDowngraded: false,
+    isQos2Refused: false,
     quarantined: undefined,
     lastFailure: undefined,
   };
@@ -93,14 +102,17 @@ export class CrashRun {
   async run(): Promise<CrashRunResult> {
     try {
       // Messages that the broker refuses show all there is to see: further kills would add nothing.
-      while (this.#result.kills < this.#options.kills && this.#result.quarantined === undefined)
-        await this.#liveAndDie();
+      while (this.#result.kills < this.#options.kills && !this.#isRefused) await this.#liveAndDie();
       await this.#liveToTheEnd();
       return this.#result;
     } finally {
       this.#writer?.kill();
       await this.#writer?.ended;
     }
+  }
+
+  get #isRefused(): boolean {
+    return this.#result.quarantined !== undefined || this.#result.isQos2Refused;
   }
 
   async #liveAndDie(): Promise<void> {
@@ -130,7 +142,8 @@ export class CrashRun {
     record.note('no more is handed in');
     this.#writer!.command({ kind: 'finish' });
     this.#lastArrivalMs = performance.now();
-    await this.#until(() => this.#isDone || performance.now() - this.#lastArrivalMs > STALL_TIMEOUT_MS);
+    const stallTimeoutMs = this.#result.isQos2Refused ? LAST_RECEIPT_TIMEOUT_MS : STALL_TIMEOUT_MS;
+    await this.#until(() => this.#isDone || performance.now() - this.#lastArrivalMs > stallTimeoutMs);
     this.#result.isDrained = this.#isDone;
     if (!this.#isDone) return;
     await this.#writer!.ended;
@@ -180,6 +193,10 @@ export class CrashRun {
         this.#openMs = performance.now() - this.#startedMs;
         if (this.#result.kills === 0) opened(this.#writer!.pid);
         return;
+      case 'durability':
+        this.#durabilities.set(JSON.stringify(news.durability), news.durability);
+        this.#result.durabilities = [...this.#durabilities.values()];
+        return;
       case 'online':
         record.note('online');
         return;
@@ -199,6 +216,7 @@ export class CrashRun {
         return;
       case 'failure':
         record.note(`failure ${news.code}: ${news.message}`);
+        if (news.code === 'QOS2_REFUSED') this.#result.isQos2Refused = true;
         this.#result.lastFailure = { code: news.code, message: news.message };
         return;
       case 'failed':
@@ -225,7 +243,7 @@ export class CrashRun {
 
   async #until(condition: () => boolean, mayEnd = false, lookMs = LOOK_MS): Promise<void> {
     while (!condition()) {
-      if (this.#options.signal.aborted) throw new NorthError('SERVICE_STOPPING', 'The self-test was stopped.');
+      if (this.#options.signal.aborted) throw stoppedError();
       if (this.#end !== undefined && !mayEnd) {
         if (!this.#isDone) throw writerError(this.#failed, this.#end);
         return;

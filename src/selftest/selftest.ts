@@ -11,7 +11,7 @@
  * disk is never filled: how a full one is met is shown by the tests of the project, not on somebody's plant.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openDataDirectory } from '../cache/data-directory.js';
 import { inspectCache } from '../cache/inspection.js';
@@ -25,17 +25,12 @@ import { Comparison } from './comparison.js';
 import { CrashRun, type CrashRunResult } from './crash-run.js';
 import { checkKills, checkOrder, checkReceipts, checkRepeats } from './delivery-checks.js';
 import { checkFileSystem, fileSystemOf } from './file-system.js';
+import { type KeptMessages, readKept } from './kept-messages.js';
+import { checkReceiptTime, type DurabilityReport, measureReceipts } from './receipt-timing.js';
+import { assertRoom, makeRunFolder } from './run-folder.js';
 import { RunRecord } from './run-record.js';
-import {
-  type CacheAfterRun,
-  checkCache,
-  checkDatabase,
-  checkLock,
-  checkRoom,
-  freeSizeBytes,
-  ROOM_NEEDED_BYTES,
-} from './storage-checks.js';
-import { checkSync, measureSync } from './sync-timing.js';
+import { type CacheAfterRun, checkCache, checkDatabase, checkLock, checkRoom } from './storage-checks.js';
+import { checkSync, measureSync, type SyncTiming } from './sync-timing.js';
 import { openEmbeddedTarget, openUrlTarget, type Target } from './target.js';
 
 const CONNECTOR_ID = 'selftest';
@@ -75,7 +70,7 @@ export interface SelftestReport {
  * says for the broker, SERVICE_STOPPING when the signal came.
  */
 export async function runSelftest(options: SelftestOptions): Promise<SelftestReport> {
-  const folder = makeFolder(options.folder);
+  const folder = makeRunFolder(options.folder, 'mqtt-north-selftest');
   let isKept = false;
   try {
     const report = await new Selftest(options, folder).run();
@@ -93,6 +88,8 @@ class Selftest {
   readonly #comparison = new Comparison();
   readonly #record: RunRecord;
   readonly #dataDir: string;
+  /** How the connections of the first measurement commit. */
+  #reports: readonly DurabilityReport[] = [];
   readonly #startedAtMs = Date.now();
   readonly #startMs = performance.now();
 
@@ -117,7 +114,9 @@ class Selftest {
       await this.#judge(target, await run.run());
     } catch (error) {
       if (error instanceof NorthError && error.code === 'SERVICE_STOPPING') throw error;
-      this.#checks.push(brokenOff(error));
+      this.#checks.push(
+        brokenOff('kills', error, 'On this machine the service would not come back by itself after such a crash.'),
+      );
     } finally {
       await target.close();
     }
@@ -126,30 +125,28 @@ class Selftest {
 
   #checkMachine(): void {
     const fileSystem = fileSystemOf(this.#folder);
-    const freeBytes = freeSizeBytes(this.#folder);
-    if (freeBytes < ROOM_NEEDED_BYTES) {
-      throw new NorthError(
-        'CACHE_DISK_FULL',
-        'The disk has too little room left for the self-test, which wants 256 MiB.',
-        {
-          place: this.#options.folder,
-          remedy: 'Make room, or name a folder on another disk with --dir.',
-        },
-      );
+    const freeBytes = assertRoom(this.#options.folder, 'the self-test');
+    const sync = measureSync(this.#folder);
+    this.#checks.push(checkFileSystem(fileSystem), checkSync(sync, fileSystem), this.#checkReceiptTime(sync));
+    this.#checks.push(checkRoom(freeBytes, this.#options.plannedBytes));
+  }
+
+  #checkReceiptTime(sync: SyncTiming): Check {
+    try {
+      const timing = measureReceipts(this.#folder, storeLimits(parseConnector({ url: 'mqtt://localhost' }).caching));
+      this.#reports = timing.reports;
+      return checkReceiptTime(timing, sync);
+    } catch (error) {
+      return brokenOff('receipt time', error, 'A cache cannot be kept in this folder as it has to be.');
     }
-    this.#checks.push(
-      checkFileSystem(fileSystem),
-      checkSync(measureSync(this.#folder), fileSystem),
-      checkRoom(freeBytes, this.#options.plannedBytes),
-    );
   }
 
   #openTarget(arrived: (topic: string, payload: Buffer) => void): Promise<Target> {
-    const { connection, topic } = this.#options;
+    const { connection, topic, signal } = this.#options;
     const run = randomBytes(4).toString('hex');
     const target = { prefix: `${topic}/${run}`, clientId: `mqtt-north-selftest-${run}`, arrived };
     if (connection === undefined) return openEmbeddedTarget(target);
-    return openUrlTarget(connection, parseConnector({ ...connection, qos: 2 }), target);
+    return openUrlTarget(connection, parseConnector({ ...connection, qos: 2 }), { ...target, signal });
   }
 
   #crashRun(target: Target): CrashRun {
@@ -171,32 +168,37 @@ class Selftest {
   }
 
   async #judge(target: Target, run: CrashRunResult): Promise<void> {
-    const result = this.#comparison.result();
     const promised = target.promised(run);
     const after = await this.#lookIntoCache(target);
+    const result = this.#comparison.result(after.kept);
     this.#checks.push(
-      checkDatabase(after.inspection),
+      checkDatabase(after.inspection, [
+        ...this.#reports,
+        ...run.durabilities.map((durability) => ({ when: 'in the process that was killed', durability })),
+      ]),
       target.check(run),
       checkKills(run),
-      checkReceipts(result, run, promised, after.waitingCount),
+      checkReceipts(result, promised),
       checkRepeats(result, promised),
       checkOrder(result),
       checkCache(after, run.isDrained),
     );
   }
 
-  async #lookIntoCache(target: Target): Promise<CacheAfterRun> {
+  async #lookIntoCache(target: Target): Promise<CacheAfterRun & { kept: KeptMessages }> {
     const directory = openDataDirectory(this.#dataDir);
     try {
       const folder = directory.connectorFolder(CONNECTOR_ID);
       const limits = storeLimits(parseConnector(target.settings).caching);
       const cache = await openCache({ folder, limits });
       const { waitingCounts, quarantinedCount, findings } = await cache.status();
+      const kept = await readKept(cache);
       await cache.close();
       const { command, alert, telemetry } = waitingCounts;
       return {
         inspection: inspectCache(folder),
         findings,
+        kept,
         waitingCount: command + alert + telemetry,
         quarantinedCount,
       };
@@ -233,26 +235,8 @@ function parseConnector(settings: ConnectorInput['settings']): ConnectorConfig {
 }
 
 /** The process or its cache failed in a way that no kill explains. */
-function brokenOff(error: unknown): Check {
+function brokenOff(name: string, error: unknown, meaning: string): Check {
   const { code, message, remedy } =
     error instanceof NorthError ? error : new NorthError('INTERNAL', errorText(error), { cause: error });
-  return failed(
-    'kills',
-    `the run broke off: ${code}, ${message}`,
-    'On this machine the service would not come back by itself after such a crash.',
-    remedy,
-  );
-}
-
-/** A folder of its own below the one that was named. */
-function makeFolder(parent: string): string {
-  try {
-    return mkdtempSync(join(parent, 'mqtt-north-selftest-'));
-  } catch (error) {
-    throw new NorthError('COMMAND_INVALID', `No folder can be made there: ${errorText(error)}.`, {
-      place: parent,
-      remedy: 'Name an existing folder that this user may write to, on the disk in question, with --dir.',
-      cause: error,
-    });
-  }
+  return failed(name, `the run broke off: ${code}, ${message}`, meaning, remedy);
 }

@@ -2,10 +2,11 @@
 import { statfsSync } from 'node:fs';
 import { openDataDirectory } from '../cache/data-directory.js';
 import type { CacheInspection } from '../cache/inspection.js';
-import type { CacheFinding } from '../cache/store.js';
+import type { CacheFinding, Durability } from '../cache/store.js';
 import { formatSize } from '../config/units.js';
 import { NorthError } from '../core/error.js';
 import { type Check, failed, passed, warned } from './check.js';
+import type { DurabilityReport } from './receipt-timing.js';
 
 /** The run itself stays far below this. */
 export const ROOM_NEEDED_BYTES = 256 * 1024 * 1024;
@@ -59,18 +60,42 @@ export function checkLock(dataDir: string, holderPid: number): Check {
   );
 }
 
-export function checkDatabase({ journalMode, synchronous, sqliteVersion }: CacheInspection): Check {
+/**
+ * What decides is what the connections that write say of themselves: another connection to the same file may commit
+ * otherwise, and the one of the inspection has written nothing.
+ */
+export function checkDatabase(inspection: CacheInspection, reports: readonly DurabilityReport[]): Check {
   const name = 'database';
-  const found = `SQLite ${sqliteVersion}, journal_mode=${journalMode}, synchronous=${synchronous}`;
-  if (journalMode === 'wal' && (synchronous === 'full' || synchronous === 'extra')) {
-    return passed(name, found, 'A receipt is given only after the sync of the transaction that holds the data.');
+  const found = `SQLite ${inspection.sqliteVersion}, ${shown(inspection)}`;
+  const faults = [{ when: 'inspected', durability: inspection }, ...reports].filter(
+    ({ durability }) => !isSynced(durability),
+  );
+  if (faults.length === 0 && reports.length > 0) {
+    const moments = reports.map(({ when }) => when).join(', ');
+    return passed(
+      name,
+      `${found}, as each connection that wrote says of itself: ${moments}`,
+      'A receipt is given only after the sync of the transaction that holds the data.',
+    );
   }
+  const told = faults.map(({ when, durability }) => `${when}: ${shown(durability)}`).join('; ');
   return failed(
     name,
-    `${found}; wanted are wal and full`,
+    `SQLite ${inspection.sqliteVersion}; ${told === '' ? 'no connection said how it commits' : told}; wanted are wal and full`,
     'A receipt does not mean that the data is on stable storage.',
-    'The file system does not carry the write-ahead log of SQLite: put dataDir on a local disk.',
+    'If the file system does not carry the write-ahead log of SQLite (journal_mode is not wal), put dataDir on a local ' +
+      'disk. Otherwise please report it.',
   );
+}
+
+function isSynced(durability: Durability | undefined): boolean {
+  const { journalMode, synchronous } = durability ?? {};
+  return journalMode === 'wal' && (synchronous === 'full' || synchronous === 'extra');
+}
+
+function shown(durability: Durability | undefined): string {
+  if (durability === undefined) return 'unknown';
+  return `journal_mode=${durability.journalMode}, synchronous=${durability.synchronous}`;
 }
 
 export interface CacheAfterRun {

@@ -64,7 +64,7 @@ export function measureSync(folder: string): SyncTiming {
   };
 }
 
-function quantile(values: readonly number[], part: number): number {
+export function quantile(values: readonly number[], part: number): number {
   const sorted = [...values].sort((one, other) => one - other);
   const value = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
   return Math.round(value * 10) / 10;
@@ -108,6 +108,6 @@ export function checkSync(timing: SyncTiming, fileSystem: FileSystem): Check {
   );
 }
 
-function duration(us: number): string {
+export function duration(us: number): string {
   return us < 1000 ? `${us} µs` : `${Math.round(us / 100) / 10} ms`;
 }

@@ -1,14 +1,17 @@
 /** The broker of the run: one inside this process, or that of a URL, with a subscriber that sees what arrives. */
 import type { ConnectorConfig, ConnectorInput } from '../config/connector.js';
 import { brokerUrls } from '../config/settings.js';
+import { endSession } from '../connector/brief-connection.js';
 import { testConnection } from '../connector/connection-test.js';
 import { systemClock } from '../core/clock.js';
 import { NorthError } from '../core/error.js';
 import { openEmbeddedBroker } from '../service/embedded-broker.js';
-import { endSession, openArrivalWatch } from './arrival-watch.js';
-import { type Check, failed, passed, warned } from './check.js';
+import { type ArrivalWatch, openArrivalWatch } from './arrival-watch.js';
+import { checkBroker } from './broker-check.js';
+import type { Check } from './check.js';
 import type { CrashRunResult } from './crash-run.js';
 import type { Promised } from './delivery-checks.js';
+import { stoppedError } from './stopped.js';
 
 /** In the process, nothing is dropped between broker and subscriber. */
 const UNDER_WAY_MAX_EMBEDDED = 3000;
@@ -47,31 +50,43 @@ export async function openEmbeddedTarget({ prefix, clientId, arrived }: TargetOp
     },
     underWayMax: UNDER_WAY_MAX_EMBEDDED,
     promised: ({ sessionsLost }) => ({ lossReason: undefined, repeatReason: sessionReason(sessionsLost) }),
-    check: (run) =>
-      judge(run, 'embedded broker, MQTT 3.1.1, QoS 2, keeps its sessions while it runs', undefined, undefined),
+    check: (run) => checkBroker(run, { found: 'embedded broker, MQTT 3.1.1, QoS 2, keeps its sessions while it runs' }),
     close: () => broker.close(),
   };
 }
 
 /**
  * Tests the connection, subscribes, and only then says that there is a target. Rejects with what `mqtt-north test` would
- * say, too.
+ * say, too, and with SERVICE_STOPPING when the signal comes; then it has left no session at the broker.
  */
 export async function openUrlTarget(
   connection: ConnectorInput['settings'],
   config: ConnectorConfig,
-  { prefix, clientId, arrived }: TargetOptions,
+  { prefix, clientId, arrived, signal }: TargetOptions & { signal: AbortSignal },
 ): Promise<Target> {
   const { settings } = config;
-  const report = await testConnection({ settings, clientId, clock: systemClock() });
+  const clock = systemClock();
+  const report = await testConnection({ settings, clientId, clock, signal });
   const { grant, error } = report;
+  if (signal.aborted) throw stoppedError();
   if (error !== undefined) throw new NorthError(error.code as NorthError['code'], error.message, error);
   const [broker] = brokerUrls(settings);
   if (grant === undefined || broker === undefined) throw new NorthError('INTERNAL', 'The broker granted nothing.');
-  const { protocolVersion, maximumQos } = grant;
+  const { protocolVersion } = grant;
   const watchId = `${clientId}-watch`;
   const connect = { settings, broker, protocolVersion };
-  const watch = await openArrivalWatch({ ...connect, clientId: watchId, filter: `${prefix}/#`, arrived });
+  const endSessions = async (...ids: readonly string[]): Promise<void> => {
+    await Promise.all(ids.map((id) => endSession({ ...connect, clientId: id, clock })));
+  };
+  let watch: ArrivalWatch;
+  try {
+    watch = await openArrivalWatch({ ...connect, clientId: watchId, filter: `${prefix}/#`, arrived, signal });
+  } catch (problem) {
+    await endSessions(watchId);
+    throw problem;
+  }
+  // MQTT 3.1.1 announces no maximum; what it grants to a subscriber is what is known of it.
+  const maximumQos = protocolVersion === 5 ? grant.maximumQos : watch.grantedQos;
   const promised = ({ sessionsLost, isDowngraded }: CrashRunResult): Promised => {
     const lossReason = watch.isBroken
       ? 'the broker forgot the subscription of the self-test when its connection was lost'
@@ -83,22 +98,27 @@ export async function openUrlTarget(
         ? `this broker grants QoS ${Math.min(maximumQos, 1)}`
         : watch.grantedQos < 2
           ? `this broker delivers to subscribers at QoS ${watch.grantedQos}`
-          : sessionReason(sessionsLost);
+          : report.isSessionKept === false
+            ? 'this broker keeps no session'
+            : sessionReason(sessionsLost);
     return { lossReason, repeatReason };
   };
+  // Under MQTT 5 the session sends at what the broker grants; under 3.1.1 nothing would get through at more than that.
+  const qos = protocolVersion === 4 && maximumQos < 2 ? maximumQos : 2;
   return {
-    settings: { ...connection, qos: 2, clientId, topicPrefix: prefix, reconnectPeriod: 500 },
+    settings: { ...connection, qos, clientId, topicPrefix: prefix, reconnectPeriod: 500 },
     underWayMax: UNDER_WAY_MAX,
     promised,
     check(run) {
       const version = protocolVersion === 5 ? '5' : '3.1.1';
       const granted = protocolVersion === 5 ? `maximum QoS ${maximumQos}` : 'maximum QoS not announced';
       const found = `${broker.display}, MQTT ${version}, ${granted}, subscriber at QoS ${watch.grantedQos}`;
-      return judge(run, found, promised(run).repeatReason, report.guarantee);
+      const weakness = promised(run).repeatReason;
+      return checkBroker(run, { found, weakness, guarantee: report.guarantee, mayRefuseQos2: qos < 2 });
     },
     close: async () => {
       watch.close();
-      for (const id of [clientId, watchId]) await endSession({ ...connect, clientId: id });
+      await endSessions(clientId, watchId);
     },
   };
 }
@@ -106,33 +126,4 @@ export async function openUrlTarget(
 function sessionReason(sessionsLost: number): string | undefined {
   if (sessionsLost === 0) return undefined;
   return `the broker lost our session ${sessionsLost === 1 ? 'once' : `${sessionsLost} times`} in this run`;
-}
-
-function judge(
-  { quarantined }: CrashRunResult,
-  found: string,
-  weakness: string | undefined,
-  guarantee: string | undefined,
-): Check {
-  const name = 'broker';
-  if (quarantined !== undefined) {
-    const { count, code, reason } = quarantined;
-    return failed(
-      name,
-      `${found}; it refused ${count} messages: ${code}, ${reason}`,
-      'What a broker refuses is set aside, and nothing behind it waits; but this run could not show much.',
-      'Allow this user to publish below the topic of the self-test, or name another one with --topic.',
-    );
-  }
-  if (weakness !== undefined) {
-    return warned(
-      name,
-      `${found}; ${weakness}`,
-      guarantee === undefined || guarantee === 'exactly once'
-        ? 'At least once is what it gives.'
-        : `It gives ${guarantee}.`,
-      'Where twice does harm, use a broker with QoS 2 that keeps its sessions on disk.',
-    );
-  }
-  return passed(name, found, 'It allows exactly once.');
 }

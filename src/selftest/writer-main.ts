@@ -10,7 +10,7 @@ import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { openDataDirectory } from '../cache/data-directory.js';
 import { connectorSchema } from '../config/connector.js';
-import type { Connector, ConnectorStatus } from '../connector/connector.js';
+import type { Connector } from '../connector/connector.js';
 import { openLiveConnector } from '../connector/open-connector.js';
 import { errorText, NorthError, systemCode } from '../core/error.js';
 import { LANES, type Lane } from '../core/lane.js';
@@ -60,6 +60,7 @@ class WriterProcess {
     this.#connector.start();
     await Promise.all(LANES.map((lane) => this.#produce(lane)));
     while (waitingOf(await this.#connector.status()) > 0) await sleep(STATUS_PERIOD_MS);
+    await sayDurability(this.#connector);
     await this.#connector.close(STOP_TIMEOUT_MS);
   }
 
@@ -118,7 +119,13 @@ class WriterProcess {
   }
 }
 
-function waitingOf({ cache, inflight }: ConnectorStatus): number {
+/** How the connection that writes commits: nobody else can tell. */
+async function sayDurability(connector: Connector): Promise<void> {
+  say({ kind: 'durability', durability: (await connector.status()).cache?.durability });
+}
+
+function waitingOf({ cache, inflight }: Awaited<ReturnType<Connector['status']>>): number {
+  if (cache === undefined) throw new NorthError('CACHE_FAILED', 'The cache is not open any more.');
   const { command, alert, telemetry } = cache.waitingCounts;
   return Math.max(inflight, command + alert + telemetry);
 }
@@ -132,6 +139,7 @@ async function live(start: WriterStart, lines: AsyncIterable<string>): Promise<v
   const config = connectorSchema.parse(start.config);
   const connector = await openLiveConnector(config, { folder: directory.connectorFolder(config.id) });
   say({ kind: 'open' });
+  await sayDurability(connector);
   const writer = new WriterProcess(connector, start);
   void (async () => {
     for await (const line of lines) writer.obey(JSON.parse(line) as WriterCommand);

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import type { Durability } from '../cache/store.js';
 import type { ConnectorInput } from '../config/connector.js';
 import { NorthError } from '../core/error.js';
 import { isErrorCode } from '../core/error-codes.js';
@@ -21,6 +22,7 @@ export type WriterCommand = { kind: 'allow'; total: number } | { kind: 'finish' 
 
 export type WriterNews =
   | { kind: 'open' | 'online' | 'done' }
+  | { kind: 'durability'; durability: Durability | undefined }
   | { kind: 'offered' | 'received'; lane: Lane; from: number; count: number }
   | { kind: 'quarantined'; code: string; reason: string }
   | { kind: 'warning' | 'failure'; code: string; message: string }

@@ -36,7 +36,7 @@ test('every problem is printed with code, place and hint, then a summary, and th
 
 error CONFIG_INVALID: connectors[0].settings.qos must be 0, 1 or 2
   at c.yaml:6:12
-  → Delivery: 0 at most once, 1 at least once, 2 exactly once. A message may carry its own.
+  → Delivery: 0 not acknowledged (may be lost and, after a crash, repeated), 1 at least once, 2 exactly once. A message may carry its own.
 
 ✖ c.yaml has 2 errors.
 `,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { openCache } from '../../src/cache/threaded-cache.js';
 import { LANES, type Lane } from '../../src/core/lane.js';
 import { Comparison } from '../../src/selftest/comparison.js';
 import type { CrashRunResult } from '../../src/selftest/crash-run.js';
@@ -10,7 +11,10 @@ import {
   checkRepeats,
   type Promised,
 } from '../../src/selftest/delivery-checks.js';
+import { type KeptMessages, NOTHING_KEPT, readKept } from '../../src/selftest/kept-messages.js';
 import { messageText, readMessageText, requestCount } from '../../src/selftest/numbered-message.js';
+import { append, draft, LIMITS } from '../cache/requests.js';
+import { temporaryFolder } from '../kit/temporary-folder.js';
 
 /** A run as it was recorded: what was offered and received per lane, and the arrivals in their order. */
 interface Recorded {
@@ -25,9 +29,11 @@ const RUN: CrashRunResult = {
   kills: 3,
   killsInStart: 1,
   receiptCount: 12,
+  durabilities: [],
   isDrained: true,
   sessionsLost: 0,
   isDowngraded: false,
+  isQos2Refused: false,
   quarantined: undefined,
   lastFailure: undefined,
 };
@@ -42,23 +48,23 @@ function intactRun(): Recorded {
   return { offered: COUNT, received: COUNT, arrivals: arrivals.flat() };
 }
 
-function compare({ offered, received, arrivals }: Recorded) {
+function compare({ offered, received, arrivals }: Recorded, kept = NOTHING_KEPT) {
   const comparison = new Comparison();
   for (const lane of LANES) {
     comparison.offered(lane, 0, offered);
     comparison.received(lane, 0, received);
   }
   for (const { topic, text } of arrivals) comparison.arrived(topic, text);
-  return comparison.result();
+  return comparison.result(kept);
 }
 
 function indexOf(run: Recorded, lane: Lane, number: number): number {
   return run.arrivals.findIndex(({ text }) => text === messageText(lane, number));
 }
 
-function verdicts(run: Recorded, promised: Promised = EXACTLY_ONCE, crash = RUN, waitingCount = 0): string[] {
-  const result = compare(run);
-  return [checkReceipts(result, crash, promised, waitingCount), checkRepeats(result, promised), checkOrder(result)].map(
+function verdicts(run: Recorded, promised: Promised = EXACTLY_ONCE, kept: Partial<KeptMessages> = {}): string[] {
+  const result = compare(run, { ...NOTHING_KEPT, ...kept });
+  return [checkReceipts(result, promised), checkRepeats(result, promised), checkOrder(result)].map(
     ({ verdict, found }) => `${verdict} ${found}`,
   );
 }
@@ -139,14 +145,44 @@ describe('the comparison of receipts with arrivals', () => {
     lost.arrivals.splice(10, 1);
     assert.match(verdicts(lost, downgraded)[0]!, /^FAIL/, 'at least once permits no loss');
     assert.match(verdicts(lost, { lossReason: 'this broker grants QoS 0', repeatReason: '' })[0]!, /^WARN .*QoS 0/);
-    const stuck = { ...RUN, isDrained: false };
-    assert.match(verdicts(lost, EXACTLY_ONCE, stuck, 1)[0]!, /^WARN .*1 wait in the cache.*stopped taking/);
-    assert.match(verdicts(lost, EXACTLY_ONCE, stuck, 0)[0]!, /^FAIL .*1 are missing/);
     assert.equal(checkKills({ ...RUN, isDrained: false }).verdict, 'FAIL');
-    const aside = { ...RUN, quarantined: { count: 1, code: 'PUBLISH_REFUSED', reason: 'no' } };
-    assert.match(verdicts(lost, EXACTLY_ONCE, aside)[0]!, /^PASS .*1 are in quarantine/);
-    lost.arrivals.splice(20, 1);
-    assert.match(verdicts(lost, EXACTLY_ONCE, aside)[0]!, /^FAIL .*2 are missing/, 'one more than quarantine holds');
+  });
+
+  test('a receipt is kept only by the very message in the cache, and not by another one that is there', () => {
+    const missing = intactRun();
+    missing.arrivals.splice(indexOf(missing, 'alert', 7), 1);
+    const kept = new Set(['alert 7', 'alert 8']);
+    assert.match(
+      verdicts(missing, EXACTLY_ONCE, { waiting: kept })[0]!,
+      /^WARN .*1 wait in the cache \(alert 7\).*stopped taking/,
+    );
+    assert.match(verdicts(missing, EXACTLY_ONCE, { quarantined: kept })[0]!, /^PASS .*1 are in quarantine \(alert 7\)/);
+    // As many are there as are missing, but other ones: these have arrived as well, or had no receipt.
+    const others = new Set(['alert 6', 'telemetry 7', 'alert 40']);
+    for (const place of [{ waiting: others }, { quarantined: others }, { waiting: others, quarantined: others }]) {
+      assert.match(verdicts(missing, EXACTLY_ONCE, place)[0]!, /^FAIL .*1 are missing \(alert 7\)/);
+    }
+    missing.arrivals.splice(indexOf(missing, 'command', 3), 1);
+    assert.match(
+      verdicts(missing, EXACTLY_ONCE, { quarantined: kept })[0]!,
+      /^FAIL .*1 are missing \(command 3\)/,
+      'one more than quarantine holds',
+    );
+  });
+
+  test('what a cache holds is named by the bytes of its records', async (t) => {
+    const cache = await openCache({ folder: temporaryFolder('kept'), limits: LIMITS });
+    t.after(() => cache.close());
+    const quarantined = [
+      draft('alert', messageText('alert', 4), 't'),
+      draft('alert', messageText('telemetry', 9), 't'),
+    ];
+    await cache.append({ ...append('telemetry', [messageText('telemetry', 0), 'changed']), quarantined });
+    await cache.append(append('command', [messageText('command', 2)]));
+    assert.deepEqual(await readKept(cache), {
+      quarantined: new Set(['alert 4']),
+      waiting: new Set(['telemetry 0', 'command 2']),
+    });
   });
 
   test('a message says all about itself, and a request is the same when it is made again', () => {

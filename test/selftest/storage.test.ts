@@ -3,8 +3,10 @@ import { existsSync, readdirSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { openDataDirectory } from '../../src/cache/data-directory.js';
 import { checkFileSystem, type FileSystem, fileSystemOf, findMount } from '../../src/selftest/file-system.js';
+import { checkReceiptTime, measureReceipts } from '../../src/selftest/receipt-timing.js';
 import { checkCache, checkDatabase, checkLock, checkRoom } from '../../src/selftest/storage-checks.js';
 import { checkSync, measureSync, type SyncTiming } from '../../src/selftest/sync-timing.js';
+import { LIMITS } from '../cache/requests.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 
 const MOUNTS = [
@@ -84,6 +86,30 @@ describe('the time of a sync', () => {
   });
 });
 
+describe('the time of a receipt', () => {
+  test('is measured in a folder that is removed, and the connection that writes is asked at each moment', () => {
+    const folder = temporaryFolder();
+    const timing = measureReceipts(folder, LIMITS);
+    assert.deepEqual(readdirSync(folder), []);
+    assert.ok(timing.rounds >= 5 && timing.receiptUs > 0 && timing.fdatasyncUs > 0);
+    const durability = { journalMode: 'wal', synchronous: 'full' };
+    assert.deepEqual(
+      timing.reports,
+      ['as opened', 'with other limits', 'after a rebuild'].map((when) => ({ when, durability })),
+    );
+  });
+
+  test('that is shorter than a sync is a failure, or a warning when it is not by far', () => {
+    const check = (receiptUs: number, fdatasyncUs = 900) =>
+      checkReceiptTime({ rounds: 100, receiptUs, fdatasyncUs, reports: [] }, TIMING).verdict;
+    assert.equal(check(1200), 'PASS');
+    assert.equal(check(700), 'WARN');
+    assert.equal(check(300), 'FAIL');
+    assert.equal(check(300, 200), 'PASS', 'the machine was busier in the first measurement');
+    assert.equal(check(1200, 4000), 'PASS', 'or in the second');
+  });
+});
+
 describe('room, lock and database', () => {
   test('room is judged against what the caches may take', () => {
     const GIB = 1024 ** 3;
@@ -104,9 +130,20 @@ describe('room, lock and database', () => {
 
   test('a database without synced commits, or with damage, is a failure', () => {
     const inspection = { journalMode: 'wal', synchronous: 'full', sqliteVersion: '3.50.0', problems: [] };
-    assert.equal(checkDatabase(inspection).verdict, 'PASS');
-    assert.equal(checkDatabase({ ...inspection, synchronous: 'normal' }).verdict, 'FAIL');
-    assert.equal(checkDatabase({ ...inspection, journalMode: 'delete' }).verdict, 'FAIL');
+    const reports = [{ when: 'as opened', durability: { journalMode: 'wal', synchronous: 'full' } }];
+    assert.equal(checkDatabase(inspection, reports).verdict, 'PASS');
+    assert.equal(checkDatabase({ ...inspection, synchronous: 'normal' }, reports).verdict, 'FAIL');
+    assert.equal(checkDatabase({ ...inspection, journalMode: 'delete' }, reports).verdict, 'FAIL');
+    assert.equal(checkDatabase(inspection, []).verdict, 'FAIL', 'nobody that wrote said how');
+    for (const durability of [
+      { journalMode: 'wal', synchronous: 'off' },
+      { journalMode: 'memory', synchronous: 'full' },
+      undefined,
+    ]) {
+      const check = checkDatabase(inspection, [...reports, { when: 'after a rebuild', durability }]);
+      assert.equal(check.verdict, 'FAIL');
+      assert.match(check.found, /after a rebuild: /);
+    }
     const after = { inspection, findings: [], waitingCount: 0, quarantinedCount: 0 };
     assert.equal(checkCache(after, true).verdict, 'PASS');
     assert.equal(
