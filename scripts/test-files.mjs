@@ -4,7 +4,11 @@ import { dirname, join, normalize, sep } from 'node:path';
 import { sourceFiles } from './compile.mjs';
 
 // A test that imports this module, itself or through others, needs the tool.
-const TOOL_MODULES = { mosquitto: 'test/kit/mosquitto.ts', chromium: 'test/kit/browser.ts' };
+const TOOL_MODULES = {
+  mosquitto: 'test/kit/mosquitto.ts',
+  chromium: 'test/kit/browser.ts',
+  strace: 'test/kit/strace.ts',
+};
 
 export function testFiles() {
   return sourceFiles('test')

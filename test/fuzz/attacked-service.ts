@@ -85,6 +85,7 @@ export class AttackedService {
     const entries = await Promise.all(
       this.#running.connectors().map(async (connector) => {
         const { cache } = await connector.status();
+        assert.ok(cache !== undefined, `the cache of ${connector.id} is not open`);
         const { command, alert, telemetry } = cache.waitingCounts;
         return [connector.id, { waiting: command + alert + telemetry, quarantined: cache.quarantinedCount }] as const;
       }),

@@ -28,9 +28,16 @@ export interface FuzzTarget<C> {
 export interface FuzzOptions {
   cases: number;
   seed: number;
-  /** Told before each batch, so that a case that never ends leaves its seed behind. */
-  onBatch?: (seed: number, casesDone: number) => void;
+  /** Told before each step, so that one that never ends has left behind what it is. */
+  onStep?: (step: FuzzStep) => void;
 }
+
+/** `index` counts from 0 within its batch. After a failure come the tries to make the case smaller. */
+export type FuzzStep =
+  | { kind: 'open' | 'close' }
+  | { kind: 'batch'; seed: number; casesDone: number }
+  | { kind: 'case'; seed: number; index: number; isShrinking: boolean }
+  | { kind: 'rest'; seed: number };
 
 export interface FuzzReport {
   target: string;
@@ -43,7 +50,7 @@ export interface FuzzReport {
 export const BATCH_CASES = 1000;
 
 /** Longest time for one case. Each takes a few milliseconds; one that takes this long hangs. */
-const CASE_MAX_MS = 20_000;
+export const CASE_MAX_MS = 20_000;
 /** After the first failure, so many more tries are spent on making the case smaller. */
 const SHRINK_TRIES_MAX = 3000;
 
@@ -58,10 +65,7 @@ export class FuzzFailure extends Error {
     const { seed, index, path, fuzzCase, cause } = details;
     const reason = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
     super(
-      `Case ${index} of seed ${seed} fails (path ${path}). To see it again:\n` +
-        `  npm run fuzz -- --target ${target} --seed ${seed} --cases ${BATCH_CASES}\n` +
-        `To keep it, add it to test/fuzz/kept-cases/${target}.json under a name that says what was wrong:\n` +
-        `${shownCase(fuzzCase, `${target}-${seed}-${index}.json`)}\n${shorten(reason)}`,
+      `Case ${index} of seed ${seed} fails (path ${path}). ${caseNotes(target, seed, index, fuzzCase)}\n${shorten(reason)}`,
       { cause },
     );
     this.name = 'FuzzFailure';
@@ -73,6 +77,27 @@ const SHOWN_CHARS = 4000;
 
 function shorten(text: string): string {
   return text.length <= SHOWN_CHARS ? text : `${text.slice(0, SHOWN_CHARS)} … (${text.length} characters)`;
+}
+
+/** How to see a case again, and how to keep it. */
+export function caseNotes(target: string, seed: number, index: number, fuzzCase: unknown): string {
+  return (
+    `To see it again:\n  npm run fuzz -- --target ${target} --seed ${seed} --cases ${BATCH_CASES}\n` +
+    `To keep it, add it to test/fuzz/kept-cases/${target}.json under a name that says what was wrong:\n` +
+    shownCase(fuzzCase, `${target}-${seed}-${index}.json`)
+  );
+}
+
+/** The case with this number of a batch, as the batch makes it. */
+export async function caseAt<C>(target: FuzzTarget<C>, seed: number, index: number): Promise<C> {
+  const subject = await target.open();
+  try {
+    const fuzzCase = fc.sample(subject.cases, { seed, numRuns: index + 1 }).at(-1);
+    if (fuzzCase === undefined) throw new Error(`There is no case ${index}.`);
+    return fuzzCase;
+  } finally {
+    await subject.close?.();
+  }
 }
 
 /** A case as JSON; a long one goes to a file, and its name is given. */
@@ -89,14 +114,19 @@ function shownCase(fuzzCase: unknown, fileName: string): string {
 export async function fuzz<C>(target: FuzzTarget<C>, options: FuzzOptions): Promise<FuzzReport> {
   const startMs = performance.now();
   const outcomes: Record<string, number> = {};
+  const { onStep = () => undefined } = options;
+  onStep({ kind: 'open' });
   const subject = await target.open();
   try {
     for (let done = 0, seed = options.seed; done < options.cases; done += BATCH_CASES, seed++) {
-      options.onBatch?.(seed, done);
-      await runBatch(target.name, subject, { seed, cases: Math.min(BATCH_CASES, options.cases - done), outcomes });
+      onStep({ kind: 'batch', seed, casesDone: done });
+      const cases = Math.min(BATCH_CASES, options.cases - done);
+      await runBatch(target.name, subject, { seed, cases, outcomes, onStep });
+      onStep({ kind: 'rest', seed });
       await subject.rest?.();
     }
   } finally {
+    onStep({ kind: 'close' });
     await subject.close?.();
   }
   const { cases, seed } = options;
@@ -131,15 +161,19 @@ async function timed<C>(subject: FuzzSubject<C>, fuzzCase: C): Promise<string> {
 async function runBatch<C>(
   name: string,
   subject: FuzzSubject<C>,
-  batch: { seed: number; cases: number; outcomes: Record<string, number> },
+  batch: { seed: number; cases: number; outcomes: Record<string, number>; onStep: (step: FuzzStep) => void },
 ): Promise<void> {
   let triesLeft = SHRINK_TRIES_MAX;
   let hasFailed = false;
+  let index = 0;
   const property = fc.asyncProperty(subject.cases, async (fuzzCase) => {
     if (hasFailed && triesLeft-- <= 0) return;
+    batch.onStep({ kind: 'case', seed: batch.seed, index, isShrinking: hasFailed });
     try {
       const outcome = await timed(subject, fuzzCase);
-      if (!hasFailed) batch.outcomes[outcome] = (batch.outcomes[outcome] ?? 0) + 1;
+      if (hasFailed) return;
+      batch.outcomes[outcome] = (batch.outcomes[outcome] ?? 0) + 1;
+      index++;
     } catch (error) {
       hasFailed = true;
       throw error;

@@ -15,11 +15,21 @@ const EXCHANGE_MAX_MS = 15_000;
 /** A server that is silent for so long may wait for more of the request, and is told that there is no more. */
 const SILENCE_MS = 100;
 
+export interface ExchangeOptions {
+  silenceMs?: number;
+  /** So long after all is sent, the client is gone, whatever the server is at; it gets no answer then. */
+  leavesAfterMs?: number | undefined;
+}
+
 /**
  * Sends the pieces one after the other and resolves with the bytes of the answers when the server has closed. An event
  * stream, which has no end, is cut. `isImpatient`: we closed first, and may have missed an answer that was on its way.
  */
-export function exchange(port: number, pieces: readonly Buffer[]): Promise<{ bytes: Buffer; isImpatient: boolean }> {
+export function exchange(
+  port: number,
+  pieces: readonly Buffer[],
+  { silenceMs = SILENCE_MS, leavesAfterMs }: ExchangeOptions = {},
+): Promise<{ bytes: Buffer; isImpatient: boolean }> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     const socket = connect({ port, host: '127.0.0.1', noDelay: true }, () => sendFrom(0));
@@ -33,18 +43,24 @@ export function exchange(port: number, pieces: readonly Buffer[]): Promise<{ byt
     let silence: NodeJS.Timeout | undefined;
     const sendFrom = (at: number): void => {
       const piece = pieces[at];
-      if (piece === undefined) {
+      if (piece === undefined && leavesAfterMs !== undefined) {
+        silence = setTimeout(() => {
+          isImpatient = true;
+          chunks.length = 0;
+          socket.resetAndDestroy();
+        }, leavesAfterMs);
+      } else if (piece === undefined) {
         silence = setTimeout(() => {
           isImpatient = true;
           socket.end();
-        }, SILENCE_MS);
+        }, silenceMs);
       }
       // The next one leaves when this one is gone, so that they do not arrive as one.
       else socket.write(piece, () => setImmediate(() => sendFrom(at + 1)));
     };
     socket.on('data', (chunk) => {
       chunks.push(chunk);
-      silence?.refresh();
+      if (leavesAfterMs === undefined) silence?.refresh();
       if (chunk.includes('text/event-stream')) socket.destroy();
     });
     // A server may close while the client still sends; what it said before that counts.

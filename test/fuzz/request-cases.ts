@@ -9,6 +9,8 @@ export interface RequestsCase {
   /** The bytes as they are sent. */
   bytes: ByteText;
   cuts: number[];
+  /** The client does not wait for the answer, and is gone so long after it has sent all. */
+  leavesAfterMs?: number | undefined;
 }
 
 const header = weighted<[string, string]>(
@@ -119,8 +121,13 @@ const bomb = fc
   .map((count): [string, string][] => Array.from({ length: count }, (_, i) => [`X-${i}`, 'y']));
 
 export const requestsCase: fc.Arbitrary<RequestsCase> = fc
-  .tuple(request, framing, weighted<[string, string][]>([60, fc.constant([])], [1, bomb]))
-  .map(([one, frame, further]) => {
+  .tuple(
+    request,
+    framing,
+    weighted<[string, string][]>([60, fc.constant([])], [1, bomb]),
+    weighted<number | undefined>([14, fc.constant(undefined)], [1, fc.nat(8)]),
+  )
+  .map(([one, frame, further, leavesAfterMs]) => {
     const { version, length, lineEnd, extras, damage, cuts } = frame;
     const headers: [string, string][] = [...one.headers];
     if (!extras.some(([name]) => name === 'Host')) headers.unshift(['Host', '127.0.0.1']);
@@ -145,5 +152,5 @@ export const requestsCase: fc.Arbitrary<RequestsCase> = fc
       '',
     ];
     const bytes = Buffer.concat([Buffer.from(lines.join(lineEnd), 'latin1'), body]);
-    return { bytes: fromBytes(mutate(bytes, damage)), cuts };
+    return { bytes: fromBytes(mutate(bytes, damage)), cuts, ...(leavesAfterMs === undefined ? {} : { leavesAfterMs }) };
   });

@@ -2,7 +2,7 @@
 import { configuration } from './configuration.js';
 import { csv } from './csv.js';
 import { files } from './files.js';
-import { type FuzzOptions, type FuzzReport, type FuzzTarget, fuzz, fuzzOne } from './fuzz.js';
+import { caseAt, type FuzzOptions, type FuzzReport, type FuzzTarget, fuzz, fuzzOne } from './fuzz.js';
 import { json } from './json.js';
 import { oibusImport } from './oibus-import.js';
 import { packets } from './packets.js';
@@ -10,17 +10,20 @@ import { records } from './records.js';
 import { requests } from './requests.js';
 import { sockets } from './sockets.js';
 
-interface Entry {
+export interface Entry {
   run(options: FuzzOptions): Promise<FuzzReport>;
   /** Tries a case that was kept. */
   tryOne(fuzzCase: unknown): Promise<void>;
+  /** The case with this number of the batch with this seed. */
+  caseAt(seed: number, index: number): Promise<unknown>;
 }
 
-function entry<C>(target: FuzzTarget<C>): Entry {
+export function entry<C>(target: FuzzTarget<C>): Entry {
   return {
     run: (options) => fuzz(target, options),
     // It was printed by the same target.
     tryOne: (fuzzCase) => fuzzOne(target, fuzzCase as C),
+    caseAt: (seed, index) => caseAt(target, seed, index),
   };
 }
 

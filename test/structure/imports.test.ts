@@ -18,7 +18,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   http: ['core', 'config', 'cache', 'inputs', 'connector'],
   service: ['core', 'config', 'cache', 'inputs', 'connector', 'http'],
   selftest: ['core', 'config', 'wire', 'transport', 'cache', 'session', 'connector', 'service'],
-  cli: ['core', 'config', 'cache', 'transform', 'inputs', 'connector', 'http', 'service', 'selftest'],
+  measurement: ['core', 'config', 'wire', 'transport', 'session', 'connector', 'selftest'],
+  cli: ['core', 'config', 'cache', 'transform', 'inputs', 'connector', 'http', 'service', 'selftest', 'measurement'],
 };
 
 /** The pure machine has no socket, no timer, no clock and no chance in it. */
