@@ -53,6 +53,8 @@ export interface LiveConnectorOptions {
   logger: Logger;
   random: () => number;
   idempotencyRetentionMs: number;
+  /** See `SessionOptions`; the usual size when left out. */
+  readAheadBytes?: number;
   /** Opens the connection to a broker; a socket when left out. */
   openTransport?: (attempt: Attempt, events: TransportEvents) => Transport;
 }
@@ -123,7 +125,7 @@ export class LiveConnector implements Connector {
     });
     this.#reconnect = new Reconnect(reconnectOptions(settings), options.random);
     this.#link = new Link({
-      session: sessionOptions(config, cache.cacheId),
+      session: sessionOptions(config, cache.cacheId, options.readAheadBytes),
       stored: { progress: cache.progress, identity: cache.identity, nextOffsets: options.opened.nextOffsets },
       cache,
       reconnect: this.#reconnect,

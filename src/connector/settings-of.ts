@@ -30,7 +30,11 @@ export function clientIdOf(settings: ConnectionSettings, cacheId: string): strin
   return settings.clientId ?? `mqtt-north-${cacheId}`;
 }
 
-export function sessionOptions(config: ConnectorConfig, cacheId: string): SessionOptions {
+export function sessionOptions(
+  config: ConnectorConfig,
+  cacheId: string,
+  readAheadBytes = READ_AHEAD_BYTES,
+): SessionOptions {
   const { settings, caching } = config;
   const basic = settings.authentication.type === 'basic' ? settings.authentication : undefined;
   return {
@@ -47,7 +51,7 @@ export function sessionOptions(config: ConnectorConfig, cacheId: string): Sessio
     messagesPerSecond: smallerLimit(settings.rateLimit.messagesPerSecond, caching.throttling.messagesPerSecond),
     bytesPerSecond: smallerLimit(settings.rateLimit.bytesPerSecond, caching.throttling.bytesPerSecond),
     maxAgeMs: caching.maxAge,
-    readAheadBytes: READ_AHEAD_BYTES,
+    readAheadBytes,
     messageIdProperty: settings.messageIdProperty,
   };
 }
