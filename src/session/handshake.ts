@@ -68,27 +68,35 @@ export class Handshake {
   }
 
   /**
+   * True when what this broker has of our client id is to be wiped out, and it is not on disk yet that our session is no
+   * longer there: after a crash, a new and empty one would be taken for it.
+   */
+  mustWait(broker: string, stored: SessionIdentity | undefined): boolean {
+    return this.#mustStartClean && stored?.broker === broker && stored.clientId === this.#options.clientId;
+  }
+
+  /**
    * Gives the CONNECT for a new connection.
    *
    * @param broker names the one whose memory the session is in.
-   * @param stored whose session is stored, or undefined.
+   * @param present whose session it is that the slots speak of, or undefined.
    */
-  begin(broker: string, protocolVersion: 4 | 5, stored: SessionIdentity | undefined): Uint8Array {
+  begin(broker: string, protocolVersion: 4 | 5, present: SessionIdentity | undefined): Uint8Array {
     const { clientId, persistent } = this.#options;
     if (broker !== this.#broker) this.#wasWiped = false;
     this.#broker = broker;
     this.#protocolVersion = protocolVersion;
-    const isOurs = stored?.broker === broker && stored.clientId === clientId;
-    // A clean session of MQTT 3.1.1 ends with its connection, so that a lasting one begins without it; only what an
-    // unknown life has left behind is wiped out first, by a connection of its own [MQTT 3.1.1 §3.1.2.4].
-    this.#isWipe = persistent && protocolVersion === 4 && this.#mustStartClean;
-    this.#cleanStart = !persistent || this.#isWipe || (protocolVersion === 5 && (!isOurs || this.#mustStartClean));
-    this.#isKnown = isOurs;
+    // A lasting session never begins with a clean start: under MQTT 3.1.1 it would end with its connection, and under
+    // MQTT 5 Mosquitto does not save it, so that it is gone after a restart of the broker. What an unknown life has left
+    // behind is wiped out first, by a connection of its own [MQTT 3.1.1 §3.1.2.4].
+    this.#isWipe = persistent && this.#mustStartClean;
+    this.#cleanStart = !persistent || this.#isWipe || clientId === '';
+    this.#isKnown = present?.broker === broker && present.clientId === clientId;
     return encodeConnect({
       protocolVersion,
       clientId,
       cleanStart: this.#cleanStart,
-      sessionExpirySeconds: persistent ? this.#options.sessionExpirySeconds : 0,
+      sessionExpirySeconds: this.#cleanStart ? 0 : this.#options.sessionExpirySeconds,
       keepaliveSeconds: this.#options.keepaliveSeconds,
       username: this.#options.username,
       password: this.#options.password,

@@ -56,6 +56,7 @@ export class Session {
   #error: NorthError | undefined;
   #broker = '';
   #redialsAtOnce = false;
+  #isConnectDue = false;
   #nowMs = 0;
   #wallMs = 0;
 
@@ -145,7 +146,15 @@ export class Session {
             : new NorthError('BROKER_PROTOCOL', `The broker sent what is not MQTT: ${problem}.`),
         ),
     });
-    this.#port.write(this.#handshake.begin(broker, protocolVersion, this.#ledger.saving.presentIdentity));
+    this.#isConnectDue = true;
+    this.#sendConnect();
+  }
+
+  #sendConnect(): void {
+    const { identity, presentIdentity } = this.#ledger.saving;
+    if (!this.#isConnectDue || this.#handshake.mustWait(this.#broker, identity)) return;
+    this.#isConnectDue = false;
+    this.#port.write(this.#handshake.begin(this.#broker, this.#protocolVersion, presentIdentity));
   }
 
   received(bytes: Buffer, nowMs: number, wallMs: number): void {
@@ -187,6 +196,7 @@ export class Session {
     this.#enter('offline');
     this.#terms = undefined;
     this.#reader = undefined;
+    this.#isConnectDue = false;
     this.#port.wakeAt(undefined);
     // Nothing is sent before the next connection. With exact bounds, what is accepted meanwhile counts as never sent
     // after a crash, too: it may still expire, and it is not taken for a possible duplicate.
@@ -232,6 +242,7 @@ export class Session {
       this.#port.report({ kind: 'quarantined', lane: entry.lane, offset: entry.offset, code, reason: entry.reason });
     }
     this.#experience.review(nowMs);
+    if (this.#state === 'handshaking') this.#sendConnect();
     this.#proceed();
   }
 
@@ -312,7 +323,7 @@ export class Session {
       if (this.#state === 'draining') this.#sayGoodbye();
       // What stands in the way goes with the broker's session; nothing is in doubt that would be repeated.
       else if (this.#state === 'online' && this.#ledger.openExchanges.isWithheld) {
-        this.#handshake.startClean();
+        this.#startClean();
         this.#redialsAtOnce = true;
         this.#sayGoodbye();
       }
@@ -389,7 +400,13 @@ export class Session {
 
   #learnFromDeath(reason: NorthError): void {
     this.#experience.died(reason, this.#nowMs);
-    if (this.#sender.resend.needsNewSession) this.#handshake.startClean();
+    if (this.#sender.resend.needsNewSession) this.#startClean();
+  }
+
+  /** The broker's session is given up. */
+  #startClean(): void {
+    this.#handshake.startClean();
+    this.#ledger.saving.changeIdentity(null);
   }
 
   #fail(error: NorthError): void {

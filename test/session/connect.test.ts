@@ -5,23 +5,19 @@ import { Stage } from './stage.js';
 
 const IDENTITY = { broker: 'broker:1883', clientId: 'stage' };
 
-test('the first connection asks for a clean start, and the next one for the session', () => {
-  const stage = new Stage({});
-  assert.equal(stage.connect().clean, true);
-  stage.answer({ cmd: 'connack', sessionPresent: false, reasonCode: 0 });
-  assert.deepEqual(stage.cache.identity, IDENTITY);
-  stage.lose();
-  assert.equal(stage.connect().clean, false);
-  stage.lose();
-  stage.crash();
-  assert.equal(stage.connect().clean, false);
-});
-
-test('a lasting session of 3.1.1 never begins with a clean one, because that would end with its connection', () => {
-  const stage = new Stage({ protocolVersion: 4 });
-  assert.equal(stage.connect().clean, false);
-  stage.answer({ cmd: 'connack', sessionPresent: false, returnCode: 0 });
-  assert.equal(stage.session.state, 'online');
+test('a lasting session never begins with a clean start: under 3.1.1 it would end, and Mosquitto would not save it', () => {
+  for (const protocolVersion of [4, 5] as const) {
+    const stage = new Stage({ protocolVersion });
+    assert.equal(stage.connect().clean, false);
+    stage.answer({ cmd: 'connack', sessionPresent: false, reasonCode: 0, returnCode: 0 });
+    assert.equal(stage.session.state, 'online');
+    assert.deepEqual(stage.cache.identity, IDENTITY);
+    stage.lose();
+    assert.equal(stage.connect().clean, false);
+    stage.lose();
+    stage.crash();
+    assert.equal(stage.connect().clean, false);
+  }
 });
 
 test('a session that the broker kept from an unknown life is wiped out before anything is sent', () => {
@@ -33,14 +29,14 @@ test('a session that the broker kept from an unknown life is wiped out before an
     stage.answer(connack);
     assert.equal(stage.session.state, 'offline');
     assert.ok(stage.sent().every(({ cmd }) => cmd === 'disconnect'));
-    assert.equal(stage.connect().clean, true);
+    const wipe = stage.connect();
+    assert.equal(wipe.clean, true);
+    if (protocolVersion === 5) assert.equal(wipe.properties?.sessionExpiryInterval, 0);
     stage.answer({ ...connack, sessionPresent: false });
-    if (protocolVersion === 4) {
-      assert.equal(stage.session.state, 'offline', 'the wiping connection is over');
-      assert.deepEqual(stage.publishedKeys(), []);
-      assert.equal(stage.connect().clean, false);
-      stage.answer({ ...connack, sessionPresent: false });
-    }
+    assert.equal(stage.session.state, 'offline', 'the wiping connection is over');
+    assert.deepEqual(stage.publishedKeys(), []);
+    assert.equal(stage.connect().clean, false);
+    stage.answer({ ...connack, sessionPresent: false });
     assert.deepEqual(stage.publishedKeys(), ['t0', 't1', 't2']);
   }
 });
@@ -71,11 +67,38 @@ test('a broker that keeps a session in spite of a clean start is in breach of th
   assert.equal(stage.endCode(), 'BROKER_PROTOCOL');
 });
 
-test('another broker, and another client id, begin without the session', () => {
+test('what another broker, or the same one for another client id, has kept is wiped out', () => {
+  const known = { ...IDENTITY, clientId: 'former' };
+  for (const [identity, broker] of [
+    [IDENTITY, 'other:1883'],
+    [known, 'broker:1883'],
+  ] as const) {
+    const stage = new Stage({ identity });
+    stage.connect(broker);
+    stage.answer({ cmd: 'connack', sessionPresent: true, reasonCode: 0 });
+    assert.equal(stage.connect(broker).clean, true);
+  }
   const stage = new Stage({ identity: IDENTITY });
-  assert.equal(stage.connect('other:1883').clean, true);
-  assert.equal(new Stage({ identity: { ...IDENTITY, clientId: 'former' } }).connect().clean, true);
-  assert.equal(new Stage({ identity: IDENTITY }).connect().clean, false);
+  stage.online({ sessionPresent: true });
+  assert.equal(stage.session.state, 'online');
+});
+
+test('a session is not wiped out before it is on disk that it is given up', () => {
+  const stage = new Stage({});
+  stage.accept('telemetry', 2, { qos: 2 });
+  stage.online({}, 'A');
+  stage.lose();
+  stage.isHoldingSaves = true;
+  stage.online({}, 'B');
+  stage.lose();
+  stage.connect('A');
+  stage.answer({ cmd: 'connack', sessionPresent: true, reasonCode: 0 });
+  stage.sent();
+  stage.session.connected('A', 5, stage.nowMs);
+  assert.deepEqual(stage.sent(), []);
+  stage.isHoldingSaves = false;
+  stage.flush();
+  assert.ok(stage.sent().some((packet) => packet.cmd === 'connect' && packet.clean));
 });
 
 test('what is in doubt at one broker is sent to the next one again, without DUP, and counted', () => {
