@@ -23,6 +23,8 @@ const QUIET_MS = 1000;
 const ORDINARY_INFLIGHT = 20;
 const LEARNED_WINDOW_LEAST = 10;
 const LEARNED_FOR_MS = 3_600_000;
+/** So often what is in flight may keep a session from being given up in order. */
+const WITHHELD_DEATHS_MAX = 3;
 
 export interface ExperienceOptions {
   ledger: Ledger;
@@ -44,6 +46,8 @@ export class Experience {
   #reasonCode: number | undefined;
   #grantedMs = 0;
   #window: Window | undefined;
+  /** Connections in a row that ended while exchanges were withheld, before all that was in flight was done. */
+  #withheldDeaths = 0;
   /** Connections that died under more than an ordinary number of messages. */
   #deathsUnderMany = 0;
   /** What a broker that announces nothing was seen to bear; and when that was. */
@@ -67,6 +71,11 @@ export class Experience {
     if (this.#protocolVersion === 4) window.limitTo(this.#bearableMax(nowMs));
   }
 
+  /** The broker's session is to be given up, at the price that what is in doubt may arrive twice. */
+  get needsNewSession(): boolean {
+    return this.#options.resend.needsNewSession || this.#withheldDeaths >= WITHHELD_DEATHS_MAX;
+  }
+
   /** The broker ends the connection with this reason. */
   told(reasonCode: number): void {
     this.#reasonCode = reasonCode;
@@ -85,6 +94,8 @@ export class Experience {
   died(reason: NorthError, nowMs: number): void {
     const { code } = reason;
     if (code === 'CLIENT_ID_TAKEN') return;
+    this.#withheldDeaths = this.#options.ledger.openExchanges.isWithheld ? this.#withheldDeaths + 1 : 0;
+    if (this.#withheldDeaths >= WITHHELD_DEATHS_MAX) this.suspicion.condemnReleased();
     const { ledger, resend, liveness, acknowledgements, ackTimeoutMs } = this.#options;
     const isOverrun = this.#reasonCode === RECEIVE_MAXIMUM_EXCEEDED;
     const isByBroker = code === 'BROKER_CLOSED' || code === 'CONNECTION_LOST';

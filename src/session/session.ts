@@ -302,8 +302,7 @@ export class Session {
 
   /** Does everything that is possible now. */
   #proceed(): void {
-    if (this.#state === 'closing') return;
-    if (this.#state === 'offline' || this.#terms === undefined) {
+    if (this.#state === 'closing' || this.#state === 'offline' || this.#terms === undefined) {
       this.#ledger.saveDue(this.#nowMs);
       this.#wake();
       return;
@@ -400,7 +399,7 @@ export class Session {
 
   #learnFromDeath(reason: NorthError): void {
     this.#experience.died(reason, this.#nowMs);
-    if (this.#sender.resend.needsNewSession) this.#startClean();
+    if (this.#experience.needsNewSession) this.#startClean();
   }
 
   /** The broker's session is given up. */

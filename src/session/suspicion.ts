@@ -116,6 +116,15 @@ export class Suspicion {
     });
   }
 
+  /** Everything whose PUBREL is not answered: a broker that bears one PUBREL badly may bear others as badly. */
+  condemnReleased(): void {
+    const { slots } = this.#ledger;
+    this.#eachUnanswered((_cursor, id, offset) => {
+      if (slots.state[id] !== RELEASED) return;
+      this.#condemn(id, offset, `${ERRORS.PUBLISH_POISONOUS.meaning} Its PUBREL was never answered.`);
+    });
+  }
+
   #condemn(id: number, offset: number, reason: string): void {
     const { slots, openExchanges } = this.#ledger;
     // What a broker does not bear is not the message then, but its PUBREL, which must not be sent any more.

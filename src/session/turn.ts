@@ -87,8 +87,10 @@ export class Turn {
   get isRecovered(): boolean {
     const { ledger } = this.#parts;
     if (ledger.saving.isIdentityDue || ledger.releasable.length > 0) return false;
-    for (const cursor of ledger.cursors) {
-      if (cursor.next < Math.min(cursor.end, Math.max(cursor.resendHigh, cursor.doubtHigh))) return false;
+    // While exchanges are withheld, what is in doubt of an older session waits for the next one.
+    const { isWithheld } = ledger.openExchanges;
+    for (const { next, end, resendHigh, doubtHigh } of ledger.cursors) {
+      if (next < Math.min(end, isWithheld ? resendHigh : Math.max(resendHigh, doubtHigh))) return false;
     }
     return true;
   }

@@ -253,3 +253,24 @@ test('a clean start whose CONNACK is lost is asked for again', () => {
   stage.lose();
   assert.equal(stage.connect().clean, true);
 });
+
+test('several messages whose PUBRELs are never answered go to quarantine, and the others arrive', () => {
+  const stage = new Stage({ ackTimeoutMs: 1000 });
+  stage.accept('telemetry', 4, { qos: 2 });
+  stage.online();
+  stage.acknowledge('pubrec', ['t0', 't1', 't2', 't3']);
+  stage.acknowledge('pubcomp', ['t1']);
+  let isKept = true;
+  for (let connection = 0; connection < 40 && stage.cache.quarantine.size < 3; connection++) {
+    stage.pass(10);
+    stage.accept('telemetry', 1, { qos: 1 });
+    for (let keys = stage.publishedKeys(); keys.length > 0; keys = stage.publishedKeys()) {
+      stage.acknowledge('puback', keys);
+    }
+    stage.pass(700_000);
+    const isClean = stage.connect().clean === true;
+    stage.answer({ cmd: 'connack', sessionPresent: isKept && !isClean, reasonCode: 0 });
+    isKept = !isClean;
+  }
+  assert.deepEqual([...stage.cache.quarantine.keys()].sort(), ['t0', 't2', 't3']);
+});
