@@ -32,6 +32,8 @@ export class Acknowledgements {
   count = 0;
   /** When the message was sent on this connection that was the last to be answered; undefined: none was. */
   answeredOrder: number | undefined;
+  /** The same of PUBRELs; 0: none was. Brokers answer PUBLISHes and PUBRELs in order, but not both together. */
+  answeredReleaseOrder = 0;
   /** The broker has sent a PUBREC. */
   isQos2Proven = false;
   /** Of this turn: everything that came, and the exchanges that ended, with the times that they took. */
@@ -55,6 +57,7 @@ export class Acknowledgements {
   begin(nowMs: number): void {
     this.#beganMs = nowMs;
     this.answeredOrder = undefined;
+    this.answeredReleaseOrder = 0;
   }
 
   beginTurn(): void {
@@ -79,7 +82,9 @@ export class Acknowledgements {
       if (this.#ledger.openExchanges.complete(id)) return undefined;
       // Whatever its code, the exchange is over: 0x92 says that it was before, and no other one is an error that there is
       // something to be done about [MQTT 5.0 §3.7.2.1].
-      if (state === RELEASED) this.#settle(id, nowMs);
+      if (state !== RELEASED) return undefined;
+      this.answeredReleaseOrder = Math.max(this.answeredReleaseOrder, slots.sentOrder[id]!);
+      this.#settle(id, nowMs);
       return undefined;
     }
     if (state === WAITING && this.#ledger.mayBeHeld(id)) {

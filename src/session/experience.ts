@@ -107,8 +107,8 @@ export class Experience {
     if (isByBroker) this.#learnOfMany(nowMs);
     const before = this.suspicion.narrowedTo;
     if (code === 'ACK_OVERDUE') {
-      const { answeredOrder } = acknowledgements;
-      this.suspicion.answerMissing(nowMs - ackTimeoutMs, answeredOrder, liveness.acknowledgedMs);
+      const { answeredOrder = 0, answeredReleaseOrder } = acknowledgements;
+      this.suspicion.answerMissing(nowMs - ackTimeoutMs, answeredOrder, answeredReleaseOrder);
     } else {
       ledger.openExchanges.connectionDied();
       const isQos2Known = this.#protocolVersion === 5 || acknowledgements.isQos2Proven;

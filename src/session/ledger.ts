@@ -172,6 +172,7 @@ export class Ledger {
   released(id: number, nowMs: number): void {
     this.slots.state[id] = RELEASED;
     this.slots.timeMs[id] = nowMs;
+    this.slots.sentOrder[id] = ++this.#sentCount;
     this.releasedCount++;
   }
 

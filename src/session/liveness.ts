@@ -4,7 +4,8 @@
  * Three things may fail to come: the answer to a ping, an acknowledgement, and room in the socket. A broker that answers
  * pings and acknowledges nothing is as dead for us as one that is silent, so that acknowledgements have their own time. It
  * runs anew with every acknowledgement, because on a slow line many messages share the way; a message that others have
- * overtaken is waited for no longer. A broker that takes longer for everything gets twice the time with each connection
+ * overtaken is waited for no longer. Before the time is up a ping tells a broker that does not acknowledge from one that has
+ * fallen silent. A broker that takes longer for everything gets twice the time with each connection
  * that brought nothing, also for its answers to pings, so that a line which is slower than the setting gets on, too.
  */
 import { NorthError } from '../core/error.js';
@@ -12,6 +13,8 @@ import { NorthError } from '../core/error.js';
 /** A ping goes out after this part of the keep-alive, so that it arrives before the broker gives us up. */
 const PING_AFTER = 0.75;
 const PING_TIMEOUT_LEAST_MS = 1000;
+/** After this part of the time-out for an acknowledgement, a broker that says nothing is asked whether it is there. */
+const ASK_AFTER = 0.5;
 /** A line that is dead is noticed in this time at the latest, however slow it was. */
 const PING_TIMEOUT_MOST_MS = 120_000;
 /** Acknowledgements that come keep a message waiting for so many times the time-out at most. */
@@ -45,9 +48,9 @@ export class Liveness {
     this.#ackTimeoutMs = ackTimeoutMs;
   }
 
-  /** No acknowledgement is ever overdue sooner. */
-  get ackTimeoutLeastMs(): number {
-    return this.#ackTimeoutSettingMs;
+  /** So long after it was sent, no message asks for anything. */
+  get patienceLeastMs(): number {
+    return this.#ackTimeoutSettingMs * ASK_AFTER;
   }
 
   /** A new connection; without pings until `setKeepalive`. */
@@ -59,11 +62,6 @@ export class Liveness {
     this.isProven = false;
     this.#blockedSinceMs = undefined;
     this.#acknowledgedMs = Number.NEGATIVE_INFINITY;
-  }
-
-  /** When something was acknowledged last on this connection; minus infinity when nothing was. */
-  get acknowledgedMs(): number {
-    return this.#acknowledgedMs;
   }
 
   /** Asks for a ping whose answer shows that the broker is there. */
@@ -113,15 +111,20 @@ export class Liveness {
   }
 
   /** Silence in either direction asks for a ping: a half-open connection swallows what we write. */
-  isPingDue(nowMs: number, writtenAtMs: number): boolean {
+  isPingDue(nowMs: number, writtenAtMs: number, oldest: OldestSent | undefined): boolean {
     if (this.#pingSentMs !== undefined) return false;
-    return this.#isPingWanted || (this.#keepaliveMs > 0 && nowMs >= this.#pingDueMs(writtenAtMs));
+    if (this.#isPingWanted || (oldest !== undefined && nowMs >= this.#askDueMs(oldest))) return true;
+    return this.#keepaliveMs > 0 && nowMs >= this.#pingDueMs(writtenAtMs);
   }
 
   /** Why the connection has to be ended, or undefined. */
   overdue(nowMs: number, oldest: OldestSent | undefined): NorthError | undefined {
     if (oldest !== undefined && nowMs >= this.#ackDueMs(oldest)) {
       const seconds = Math.round((nowMs - oldest.sentMs) / 1000);
+      if (this.#pingSentMs !== undefined && this.#heardMs < this.#pingSentMs) {
+        const text = `The broker has answered neither a message, for ${seconds} s, nor a ping.`;
+        return new NorthError('KEEPALIVE_TIMEOUT', text);
+      }
       return new NorthError('ACK_OVERDUE', `The broker has not acknowledged a message for ${seconds} s.`);
     }
     if (this.#blockedSinceMs !== undefined && nowMs >= this.#blockedSinceMs + this.#ackTimeoutMs) {
@@ -139,7 +142,12 @@ export class Liveness {
    */
   nextMs(writtenAtMs: number, oldest: OldestSent | undefined): number {
     let next = Number.POSITIVE_INFINITY;
-    if (oldest !== undefined) next = this.#ackDueMs(oldest);
+    if (oldest !== undefined) {
+      next = this.#ackDueMs(oldest);
+      if (this.#pingSentMs === undefined && this.#blockedSinceMs === undefined) {
+        next = Math.min(next, this.#askDueMs(oldest));
+      }
+    }
     if (this.#blockedSinceMs !== undefined) next = Math.min(next, this.#blockedSinceMs + this.#ackTimeoutMs);
     if (this.#pingSentMs !== undefined) next = Math.min(next, this.#pingSentMs + this.#pingTimeoutMs());
     // No ping can be written while the socket is full; that it stays so is noticed by itself.
@@ -152,6 +160,10 @@ export class Liveness {
   #ackDueMs({ sentMs, isPassedOver }: OldestSent): number {
     if (isPassedOver || this.#acknowledgedMs <= sentMs) return sentMs + this.#ackTimeoutMs;
     return Math.min(this.#acknowledgedMs + this.#ackTimeoutMs, sentMs + PATIENCE * this.#ackTimeoutMs);
+  }
+
+  #askDueMs({ sentMs }: OldestSent): number {
+    return Math.max(sentMs, this.#heardMs) + this.#ackTimeoutMs * ASK_AFTER;
   }
 
   #pingDueMs(writtenAtMs: number): number {

@@ -45,7 +45,7 @@ export class Slots {
   readonly startedMs = new Float64Array(65_536);
   /** When its last packet went out, or for a deferred one when it is due; milliseconds of the monotonic clock. */
   readonly timeMs = new Float64Array(65_536);
-  /** Place in the order of sending. */
+  /** Place of its last packet in the order of sending. */
   readonly sentOrder = new Float64Array(65_536);
   /** Place in the order of PUBRECs. */
   readonly receivedOrder = new Float64Array(65_536);

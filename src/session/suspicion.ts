@@ -96,18 +96,16 @@ export class Suspicion {
    * A connection was given up because an acknowledgement was overdue.
    *
    * @param overdueMs what was sent until then is overdue.
-   * @param answeredOrder place in the order of sending of the last message that was answered; undefined: none was.
-   * @param acknowledgedMs when anything was acknowledged last.
+   * @param publishOrder place in the order of sending of the last PUBLISH that was answered; 0: none was.
+   * @param releaseOrder the same of PUBRELs.
    */
-  answerMissing(overdueMs: number, answeredOrder: number | undefined, acknowledgedMs: number): void {
+  answerMissing(overdueMs: number, publishOrder: number, releaseOrder: number): void {
     const { slots } = this.#ledger;
     // A broker that answers some only when it has got others would wait for them for ever in a narrow window.
     this.#widen();
     this.#eachUnanswered((_cursor, id, offset) => {
-      const sentMs = slots.timeMs[id]!;
-      const isPassedOver =
-        slots.state[id] === RELEASED ? acknowledgedMs > sentMs : (answeredOrder ?? 0) > slots.sentOrder[id]!;
-      if (sentMs > overdueMs || !isPassedOver) return;
+      const answeredOrder = slots.state[id] === RELEASED ? Math.max(publishOrder, releaseOrder) : publishOrder;
+      if (slots.timeMs[id]! > overdueMs || answeredOrder < slots.sentOrder[id]!) return;
       const silences = slots.silences[id]! + 1;
       slots.silences[id] = silences;
       if (silences < SILENCES_MAX) return;

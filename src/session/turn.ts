@@ -24,7 +24,7 @@ export interface Beginning {
 
 export class Turn {
   readonly #parts: SessionParts;
-  /** Before this time no acknowledgement can be overdue, so that the oldest message need not be looked for. */
+  /** Before this time no acknowledgement is missed, so that the oldest message need not be looked for. */
   #lookAtMs = 0;
   #oldest: OldestSent | undefined;
   #deferredDueMs: number | undefined;
@@ -58,7 +58,7 @@ export class Turn {
     this.#oldest = undefined;
     if (nowMs >= this.#lookAtMs) {
       this.#oldest = ledger.oldestSent(acknowledgements.answeredOrder);
-      this.#lookAtMs = (this.#oldest?.sentMs ?? nowMs) + liveness.ackTimeoutLeastMs;
+      this.#lookAtMs = (this.#oldest?.sentMs ?? nowMs) + liveness.patienceLeastMs;
     }
     return liveness.overdue(nowMs, this.#oldest);
   }
@@ -76,7 +76,7 @@ export class Turn {
       if (wasResending && !sender.resend.isUnderWay && ledger.deferred.length > 0) this.#deferredDueMs = nowMs;
     }
     ledger.saveDue(nowMs);
-    if (sender.output.isWritable && liveness.isPingDue(nowMs, sender.output.writtenAtMs)) {
+    if (sender.output.isWritable && liveness.isPingDue(nowMs, sender.output.writtenAtMs, this.#oldest)) {
       liveness.pingSent(nowMs);
       sender.output.write(PINGREQ, nowMs);
     }

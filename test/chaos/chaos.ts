@@ -220,6 +220,8 @@ class Run {
       throw new Breach(`${twice - permittedTwice} arrived twice ${when}; the last repetitions: ${last}`);
     }
     if (tally.inventions.length > 0) throw new Breach(`never handed in: ${tally.inventions.slice(0, 5).join(', ')}`);
+    if (tally.distortions.length > 0)
+      throw new Breach(`not as handed in: ${tally.distortions.slice(0, 5).join(' | ')}`);
     if (tally.disorders.length > 0) throw new Breach(`out of order: ${tally.disorders.slice(0, 5).join(', ')}`);
   }
 

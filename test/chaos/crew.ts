@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { LANES } from '../../src/core/lane.js';
 import { eventually } from '../kit/deadline.js';
 import { Random } from '../simulation/random.js';
+import { elementId, fillerOf, pointOf, TIMESTAMP } from './element.js';
 import { type Batch, Producer } from './producer.js';
-import { elementId, type Tally } from './tally.js';
+import type { Tally } from './tally.js';
 
 export interface CrewOptions {
   url: string;
@@ -132,8 +133,8 @@ function timeValues(name: string, random: Random): () => Batch {
     const from = next;
     next += random.between(1, 60);
     const elements = Array.from({ length: next - from }, (_unused, index) => ({
-      pointId: `${name}-${(from + index) % 20}`,
-      timestamp: '2026-01-15T10:00:00.000Z',
+      pointId: pointOf(name, from + index),
+      timestamp: TIMESTAMP,
       data: { value: from + index, id: elementId(stream, from + index) },
     }));
     return { type: 'time-values', elements, to: new Map([[stream, next]]) };
@@ -149,8 +150,8 @@ function messages(name: string, random: Random): () => Batch {
       const stream = `${name}/${lane}`;
       const seq = next.get(lane) ?? 0;
       next.set(lane, seq + 1);
-      const size = random.chance(0.01) ? random.between(1000, 20_000) : random.between(0, 200);
-      return { topic: `chaos/${stream}`, lane, payload: { id: elementId(stream, seq), filler: 'x'.repeat(size) } };
+      const id = elementId(stream, seq);
+      return { topic: `chaos/${stream}`, lane, payload: { id, filler: fillerOf(id) } };
     });
     return { type: 'messages', elements, to: new Map([...next].map(([lane, to]) => [`${name}/${lane}`, to])) };
   };

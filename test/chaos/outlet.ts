@@ -9,6 +9,7 @@ import { startProxy, type Proxy as TcpProxy } from '../kit/proxy.js';
 import { openSubscriber, type Subscriber } from '../kit/subscriber.js';
 import { type SubscriberProcess, startSubscriberProcess } from '../kit/subscriber-process.js';
 import { Capture } from './capture.js';
+import { type Arrival, distortionOf, idIn } from './element.js';
 import type { Tally } from './tally.js';
 
 const MARKER_TOPIC = 'marker';
@@ -17,6 +18,8 @@ const MARKER_REPEAT_MS = 200;
 
 export class Outlet {
   readonly #tally: Tally;
+  /** At which everything arrives. */
+  readonly #qos: 1 | 2;
   readonly #proxy: TcpProxy;
   readonly #subscriber: SubscriberProcess;
   readonly #publisher: Subscriber;
@@ -24,21 +27,22 @@ export class Outlet {
   #markerCount = 0;
   #readCount = 0;
 
-  private constructor(tally: Tally, proxy: TcpProxy, subscriber: SubscriberProcess, publisher: Subscriber) {
+  private constructor(tally: Tally, qos: 1 | 2, proxy: TcpProxy, subscriber: SubscriberProcess, publisher: Subscriber) {
+    this.#qos = qos;
     this.#tally = tally;
     this.#proxy = proxy;
     this.#subscriber = subscriber;
     this.#publisher = publisher;
   }
 
-  static async open(broker: Mosquitto, tally: Tally, captureFolder: string): Promise<Outlet> {
+  static async open(broker: Mosquitto, tally: Tally, qos: 1 | 2, captureFolder: string): Promise<Outlet> {
     const capture = new Capture(join(captureFolder, 'subscriber'));
     const proxy = await startProxy({
       targetPort: broker.port,
       passed: (connection, direction, chunk) => capture.passed(connection, direction, chunk),
     });
     const subscriber = await startSubscriberProcess({ url: proxy.url, persistentClientId: 'historian' });
-    return new Outlet(tally, proxy, subscriber, await openSubscriber({ url: broker.url, topics: 'nothing' }));
+    return new Outlet(tally, qos, proxy, subscriber, await openSubscriber({ url: broker.url, topics: 'nothing' }));
   }
 
   /**
@@ -72,10 +76,23 @@ export class Outlet {
   read(): void {
     const messages = this.#subscriber.messages();
     for (; this.#readCount < messages.length; this.#readCount++) {
-      const { topic, text } = messages[this.#readCount]!;
-      if (topic === MARKER_TOPIC) this.#markersSeen.add(text);
-      else this.#tally.arrive((JSON.parse(text) as { id: string }).id);
+      const message = messages[this.#readCount]!;
+      if (message.topic === MARKER_TOPIC) this.#markersSeen.add(message.text);
+      else this.#take(message);
     }
+  }
+
+  #take(message: Arrival): void {
+    const id = idIn(message.text);
+    if (id === undefined) {
+      this.#tally.distortions.push(`What arrived has no name: ${message.text.slice(0, 200)}`);
+      return;
+    }
+    const { inventions, distortions } = this.#tally;
+    const inventedCount = inventions.length;
+    this.#tally.arrive(id);
+    const distortion = inventions.length > inventedCount ? undefined : distortionOf(id, message, this.#qos);
+    if (distortion !== undefined) distortions.push(distortion);
   }
 
   /** Ends the connection of the subscriber, whose messages the broker keeps from then on. */

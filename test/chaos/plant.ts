@@ -111,7 +111,7 @@ export class Plant {
       broker,
       capture,
       proxy,
-      outlet: await Outlet.open(broker, tally, captures),
+      outlet: await Outlet.open(broker, tally, options.qos, captures),
       tally,
       options,
     });

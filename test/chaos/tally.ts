@@ -7,10 +7,7 @@
  * counts for the order.
  */
 
-/** Names one element: `press/alert#17`. */
-export function elementId(stream: string, seq: number): string {
-  return `${stream}#${seq}`;
-}
+import { elementId } from './element.js';
 
 export interface TallyCounts {
   accepted: number;
@@ -40,6 +37,8 @@ export class Tally {
   /** Filled as it happens; each is a breach whatever the delivery. */
   readonly disorders: string[] = [];
   readonly inventions: string[] = [];
+  /** What arrived otherwise than it was handed in. */
+  readonly distortions: string[] = [];
   /** Elements that arrived again, the last ones. */
   readonly repetitions: string[] = [];
 

@@ -118,16 +118,22 @@ test("the broker's own keep-alive replaces ours, and zero switches it off", () =
   assert.equal(stage.wakeMs, undefined);
 });
 
-test('a ping that is sent although pings are off is given as much time as an acknowledgement', () => {
-  const stage = new Stage({ ackTimeoutMs: 10_000 });
-  stage.online();
-  stage.answersPings = false;
-  stage.accept('telemetry', 2);
-  stage.acknowledge('puback', ['t0']);
-  stage.pass(9999);
-  assert.equal(stage.session.state, 'online');
-  stage.pass(1);
-  assert.equal(stage.endCode(), 'ACK_OVERDUE');
+test('a broker that acknowledges nothing is told from one that is silent by a ping, in the same time, with pings off, too', () => {
+  for (const answersPings of [true, false]) {
+    const stage = new Stage({ ackTimeoutMs: 10_000 });
+    stage.online();
+    stage.answersPings = answersPings;
+    stage.accept('telemetry', 2);
+    stage.acknowledge('puback', ['t0']);
+    stage.pass(4999);
+    assert.equal(stage.pings(), 0);
+    stage.pass(1);
+    assert.equal(stage.pings(), 1);
+    stage.pass(4999);
+    assert.equal(stage.session.state, 'online');
+    stage.pass(1);
+    assert.equal(stage.endCode(), answersPings ? 'ACK_OVERDUE' : 'KEEPALIVE_TIMEOUT');
+  }
 });
 
 test('a session with nothing to do asks for nothing but its ping', () => {

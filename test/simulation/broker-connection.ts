@@ -1,6 +1,7 @@
 /** One connection at a broker. It reads with `mqtt-packet` and writes down every rule that a client breaks. */
 import mqttPacket, { type IConnackPacket, type IConnectPacket, type IPublishPacket, type Packet } from 'mqtt-packet';
 import { keyOfPublish } from './broker-habits.js';
+import { type Grant, ORDINARY_GRANT } from './broker-traits.js';
 import type { BrokerSession, ModelBroker } from './model-broker.js';
 import type { LinkEnd, ModelLink } from './model-link.js';
 import { Framer } from './packet-stream.js';
@@ -13,6 +14,8 @@ const UNASKED = {
   unknownPubcomp: 'pubcomp',
   unaskedPubrel: 'pubrel',
 } as const;
+
+const NOTHING = Buffer.alloc(0);
 
 export class BrokerConnection implements LinkEnd {
   readonly #broker: ModelBroker;
@@ -38,16 +41,19 @@ export class BrokerConnection implements LinkEnd {
    * [MQTT 5.0 §4.9].
    */
   #countsAll = true;
+  /** Goes out behind the reply that is being sent, in the same piece. */
+  #earlyBytes: Buffer = NOTHING;
   /** As it is announced on this connection. */
-  readonly #receiveMaximum: number | undefined;
+  #grant: Grant = ORDINARY_GRANT;
+  /** Nothing is read or answered any more. */
+  #isSilent = false;
 
   constructor(broker: ModelBroker, link: ModelLink) {
     this.#broker = broker;
     this.#link = link;
-    this.#number = broker.connectionCount++;
-    this.#receiveMaximum = broker.traits.receiveMaximum;
+    this.#number = broker.reception.connectionCount++;
     this.#parser.on('packet', (packet) => {
-      if (this.#isOpen) this.#handle(packet);
+      if (this.#isOpen && !this.#isSilent) this.#handle(packet);
     });
     this.#parser.on('error', (error: unknown) => this.#problem(`the bytes are no MQTT: ${String(error)}`));
   }
@@ -65,9 +71,9 @@ export class BrokerConnection implements LinkEnd {
     this.#broker.ended(this);
     const connect = this.#connect;
     if (connect === undefined) return;
-    const isEphemeral =
-      connect.protocolVersion === 5 ? (connect.properties?.sessionExpiryInterval ?? 0) === 0 : connect.clean === true;
-    this.#broker.leave(connect.clientId, this, isEphemeral);
+    const asked = connect.properties?.sessionExpiryInterval ?? 0;
+    const isEphemeral = connect.protocolVersion === 5 ? asked === 0 : connect.clean === true;
+    this.#broker.leave(connect.clientId, this, isEphemeral ? 0 : this.#grant.sessionExpirySeconds);
   }
 
   /** Ends the connection from the broker's side. */
@@ -84,15 +90,20 @@ export class BrokerConnection implements LinkEnd {
   }
 
   #problem(text: string): void {
-    this.#broker.problems.push(`Broker: ${text}`);
+    this.#broker.reception.problems.push(`Broker: ${text}`);
   }
 
   /** Sends an acknowledgement, or what this broker makes of it. */
   #acknowledge(packet: AckPacket, whenSent?: () => void): void {
-    const fault = this.#broker.traits.ackFaultOf(this.#broker.ackCount++);
+    const { traits, reception } = this.#broker;
+    const fault = traits.ackFaultOf(reception.ackCount++);
     if (fault === undefined) {
       this.#reply(packet, whenSent);
       return;
+    }
+    const held = this.#session?.held.get(packet.messageId ?? 0);
+    if (packet.cmd === 'pubrec' && held !== undefined && ['never', 'wrongType'].includes(fault.how)) {
+      reception.late.add(held.key);
     }
     switch (fault.how) {
       case 'late':
@@ -104,6 +115,14 @@ export class BrokerConnection implements LinkEnd {
       case 'twice':
         this.#reply(packet, whenSent);
         this.#reply(packet);
+        return;
+      case 'earlyPubcomp':
+        // Both at once: what comes after the PUBREL has gone out cannot be told from its answer.
+        this.#reply(packet, () => {
+          whenSent?.();
+          if (packet.cmd === 'pubrec')
+            this.#earlyBytes = this.#bytesOf({ cmd: 'pubcomp', messageId: packet.messageId ?? 0 });
+        });
         return;
       case 'wrongType':
         this.#reply({ ...packet, cmd: packet.cmd === 'pubrec' ? 'pubcomp' : 'pubrec' }, whenSent);
@@ -120,15 +139,20 @@ export class BrokerConnection implements LinkEnd {
     const [least, most] = traits.ackDelayMs;
     const delayMs = laterMs + (most === 0 ? 0 : random.between(least, most));
     this.#lastReplyMs = Math.max(this.#lastReplyMs, timeline.nowMs + delayMs);
-    const bytes = mqttPacket.generate(packet, { protocolVersion: this.#version });
+    const bytes = this.#bytesOf(packet);
     const send = (): void => {
       this.#replyCount--;
-      if (!this.#isOpen) return;
+      if (!this.#isOpen || this.#isSilent) return;
       whenSent?.();
-      this.#link.write('broker', bytes);
+      this.#link.write('broker', Buffer.concat([bytes, this.#earlyBytes]));
+      this.#earlyBytes = NOTHING;
     };
     if (this.#replyCount++ === 0 && this.#lastReplyMs === timeline.nowMs) send();
     else timeline.after(this.#lastReplyMs - timeline.nowMs, send);
+  }
+
+  #bytesOf(packet: Packet): Buffer {
+    return mqttPacket.generate(packet, { protocolVersion: this.#version });
   }
 
   get #version(): 4 | 5 {
@@ -179,17 +203,22 @@ export class BrokerConnection implements LinkEnd {
     }
     const { session, present } = this.#broker.join(packet, this, this.#link);
     this.#session = session;
-    this.#countsAll = !session.isCrowded(this.#receiveMaximum ?? 65_535);
-    const { traits } = this.#broker;
+    const { traits, reception } = this.#broker;
+    if (this.#version === 5) this.#grant = traits.grantOf(this.#number);
+    const grant = this.#grant;
+    reception.grants.push(grant);
+    this.#countsAll = !session.isCrowded(grant.receiveMaximum ?? 65_535);
     const connack: IConnackPacket = { cmd: 'connack', sessionPresent: present };
     if (this.#version === 4) connack.returnCode = 0;
     else {
       connack.reasonCode = 0;
       connack.properties = {
-        ...(this.#receiveMaximum === undefined ? {} : { receiveMaximum: this.#receiveMaximum }),
-        ...(traits.maximumQos === 2 ? {} : { maximumQoS: traits.maximumQos }),
-        ...(traits.maximumPacketSizeBytes === undefined ? {} : { maximumPacketSize: traits.maximumPacketSizeBytes }),
-        ...(traits.retainAvailable ? {} : { retainAvailable: false }),
+        ...(grant.receiveMaximum === undefined ? {} : { receiveMaximum: grant.receiveMaximum }),
+        ...(grant.maximumQos === 2 ? {} : { maximumQoS: grant.maximumQos }),
+        ...(grant.maximumPacketSizeBytes === undefined ? {} : { maximumPacketSize: grant.maximumPacketSizeBytes }),
+        ...(grant.retainAvailable ? {} : { retainAvailable: false }),
+        ...(grant.sessionExpirySeconds === undefined ? {} : { sessionExpiryInterval: grant.sessionExpirySeconds }),
+        ...(grant.serverKeepAliveSeconds === undefined ? {} : { serverKeepAlive: grant.serverKeepAliveSeconds }),
       };
     }
     this.#reply(connack);
@@ -197,7 +226,9 @@ export class BrokerConnection implements LinkEnd {
   }
 
   #publish(packet: IPublishPacket, session: BrokerSession): void {
-    const { traits, attempts } = this.#broker;
+    const { traits, reception } = this.#broker;
+    const { attempts } = reception;
+    const grant = this.#grant;
     const key = keyOfPublish(packet);
     const attempt = (attempts.get(key) ?? 0) + 1;
     attempts.set(key, attempt);
@@ -205,18 +236,19 @@ export class BrokerConnection implements LinkEnd {
       this.drop();
       return;
     }
-    if (packet.qos > traits.maximumQos) this.#problem(`${key} came with QoS ${packet.qos}`);
-    const { maximumPacketSizeBytes } = traits;
-    if (
-      this.#version === 5 &&
-      maximumPacketSizeBytes !== undefined &&
-      (packet.length ?? 0) + 2 > maximumPacketSizeBytes
-    ) {
+    if (traits.fallsSilentOn(packet)) {
+      this.#isSilent = true;
+      return;
+    }
+    const delivery = { key, qos: packet.qos, packet, grant, session: session.number };
+    if (packet.qos > grant.maximumQos) this.#problem(`${key} came with QoS ${packet.qos}`);
+    const { maximumPacketSizeBytes, receiveMaximum } = grant;
+    if (maximumPacketSizeBytes !== undefined && (packet.length ?? 0) + 2 > maximumPacketSizeBytes) {
       this.#problem(`${key} came in a packet of more than ${maximumPacketSizeBytes} bytes`);
     }
-    if (packet.retain && !traits.retainAvailable) this.#problem(`${key} came with RETAIN`);
+    if (packet.retain && !grant.retainAvailable) this.#problem(`${key} came with RETAIN`);
     if (packet.qos === 0) {
-      this.#broker.deliver(key, packet);
+      reception.deliver(delivery);
       return;
     }
     const id = packet.messageId ?? 0;
@@ -225,21 +257,20 @@ export class BrokerConnection implements LinkEnd {
     if (held !== undefined && held.key !== key) {
       this.#problem(`${key} came with identifier ${id}, which still means ${held.key}`);
     }
-    const receiveMaximum = this.#receiveMaximum;
-    if (this.#version === 5 && receiveMaximum !== undefined && held === undefined) {
+    if (receiveMaximum !== undefined && held === undefined) {
       const count = this.#open.size + (this.#countsAll ? session.held.size : this.#seen.size);
       if (count >= receiveMaximum) {
-        this.#broker.overruns.push(`${key} came while ${count} of ${receiveMaximum} were under way`);
+        reception.overruns.push(`${key} came while ${count} of ${receiveMaximum} were under way`);
         this.kick(0x93);
         return;
       }
     }
     if (traits.ignores(packet)) return;
     const code = this.#version === 5 ? traits.codeOf(packet, attempt) : 0;
-    if (code >= 0x80) this.#broker.refused.add(key);
+    if (code >= 0x80) reception.refused.add(key);
     if (packet.qos === 1 || traits.downgrades) {
       this.#open.add(id);
-      if (code < 0x80) this.#broker.deliver(key, packet);
+      if (code < 0x80) reception.deliver(delivery);
       this.#acknowledge({ cmd: 'puback', messageId: id, ...this.#code(code) }, () => this.#open.delete(id));
       return;
     }
@@ -257,12 +288,12 @@ export class BrokerConnection implements LinkEnd {
     }
     this.#seen.add(id);
     if (traits.heldMax !== undefined && this.#version === 4 && session.held.size >= traits.heldMax) {
-      this.#broker.droppedSilently.push(key);
+      reception.droppedSilently.push(key);
       this.#acknowledge({ cmd: 'pubrec', messageId: id });
       return;
     }
-    session.held.set(id, { key, packet, isPubrecDue: true });
-    if (traits.deliversAt === 'publish') this.#broker.deliver(key, packet);
+    session.held.set(id, { key, packet, grant, session: session.number, isPubrecDue: true });
+    if (traits.deliversAt === 'publish') reception.deliver(delivery);
     this.#sendDuePubrecs(session, code);
   }
 
@@ -270,7 +301,10 @@ export class BrokerConnection implements LinkEnd {
     const { pubrecsMax } = this.#broker.traits;
     let count = 0;
     for (const [id, held] of session.held) {
-      if (pubrecsMax !== undefined && ++count > pubrecsMax) return;
+      if (pubrecsMax !== undefined && ++count > pubrecsMax) {
+        if (held.isPubrecDue) this.#broker.reception.late.add(held.key);
+        continue;
+      }
       if (!held.isPubrecDue) continue;
       held.isPubrecDue = false;
       this.#acknowledge({ cmd: 'pubrec', messageId: id, ...this.#code(code) });
@@ -278,9 +312,12 @@ export class BrokerConnection implements LinkEnd {
   }
 
   #release(id: number, session: BrokerSession): void {
-    const { traits } = this.#broker;
+    const { traits, reception } = this.#broker;
     const held = session.held.get(id);
-    if (held !== undefined && traits.deliversAt === 'pubrel') this.#broker.deliver(held.key, held.packet);
+    const fate = held === undefined ? 'taken' : traits.pubrelFateOf(held.key);
+    if (fate === 'closes') this.drop();
+    if (fate !== 'taken') return;
+    if (held !== undefined && traits.deliversAt === 'pubrel') reception.deliver({ ...held, qos: held.packet.qos });
     session.held.delete(id);
     this.#seen.delete(id);
     this.#acknowledge({

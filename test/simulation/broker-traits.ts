@@ -1,13 +1,32 @@
 /** By what one broker differs from another. */
 import type { IPublishPacket } from 'mqtt-packet';
+import type { Key } from './key.js';
 
-export interface BrokerTraits {
-  deliversAt: 'publish' | 'pubrel';
-  /** MQTT 5 announces these; undefined: not. */
+/** What a broker takes, as its CONNACK says under MQTT 5. */
+export interface Grant {
+  /** Undefined: not announced, here and below. */
   receiveMaximum: number | undefined;
   maximumQos: 0 | 1 | 2;
   maximumPacketSizeBytes: number | undefined;
   retainAvailable: boolean;
+  /** How long the session outlives its connection; undefined: as long as was asked for. */
+  sessionExpirySeconds: number | undefined;
+  serverKeepAliveSeconds: number | undefined;
+}
+
+export const ORDINARY_GRANT: Grant = {
+  receiveMaximum: undefined,
+  maximumQos: 2,
+  maximumPacketSizeBytes: undefined,
+  retainAvailable: true,
+  sessionExpirySeconds: undefined,
+  serverKeepAliveSeconds: undefined,
+};
+
+export interface BrokerTraits {
+  deliversAt: 'publish' | 'pubrel';
+  /** What it announces on the connection with this number, counted from 0; MQTT 3.1.1 keeps it to itself. */
+  grantOf: (connection: number) => Grant;
   /** Shortest and longest time to an acknowledgement. */
   ackDelayMs: readonly [number, number];
   /** A 3.1.1 broker that holds so many QoS 2 messages acknowledges one more like the others, and drops it (Mosquitto: 20). */
@@ -24,6 +43,10 @@ export interface BrokerTraits {
   codeOf: (publish: IPublishPacket, attempt: number) => number;
   closesOn: (publish: IPublishPacket) => boolean;
   ignores: (publish: IPublishPacket) => boolean;
+  /** From this PUBLISH on, nothing is read or answered on its connection any more, pings neither. */
+  fallsSilentOn: (publish: IPublishPacket) => boolean;
+  /** What becomes of the PUBREL of this message. */
+  pubrelFateOf: (key: Key) => 'taken' | 'closes' | 'ignored';
   /** What becomes of the acknowledgement with this number, counted from 0 over all connections; undefined: it is sent. */
   ackFaultOf: (ack: number) => AckFault | undefined;
   /**
@@ -45,6 +68,8 @@ export interface AckFault {
     | 'unknownPuback'
     | 'unknownPubrec'
     | 'unknownPubcomp'
+    /** After a PUBREC the PUBCOMP at once, before any PUBREL. */
+    | 'earlyPubcomp'
     /** A PUBREL for a message that the broker never sent. */
     | 'unaskedPubrel';
   delayMs: number;
@@ -53,10 +78,7 @@ export interface AckFault {
 
 export const ORDINARY_BROKER: BrokerTraits = {
   deliversAt: 'publish',
-  receiveMaximum: undefined,
-  maximumQos: 2,
-  maximumPacketSizeBytes: undefined,
-  retainAvailable: true,
+  grantOf: () => ORDINARY_GRANT,
   ackDelayMs: [0, 0],
   heldMax: undefined,
   pubrecsMax: undefined,
@@ -66,6 +88,8 @@ export const ORDINARY_BROKER: BrokerTraits = {
   codeOf: () => 0,
   closesOn: () => false,
   ignores: () => false,
+  fallsSilentOn: () => false,
+  pubrelFateOf: () => 'taken',
   ackFaultOf: () => undefined,
   connectCodeOf: () => 0,
 };

@@ -1,6 +1,6 @@
 /** Faults at every place of a small scenario where there can be one. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import type { QoS } from '../../src/core/message.js';
 import { appendOf, calmPlan, type PlannedFault, type WorldPlan } from './plan.js';
 import { ACK_FAULTS } from './random-faults.js';
@@ -22,7 +22,11 @@ function scenarioOf(qos: QoS, protocolVersion: 4 | 5, faults: readonly PlannedFa
   });
 }
 
+/** Worlds with a fault that were run, so that the number can be told. */
+let worldCount = 0;
+
 async function assertWell(plan: WorldPlan): Promise<void> {
+  worldCount++;
   const problems = await problemsOf(plan);
   assert.deepEqual(problems, [], JSON.stringify(plan.faults));
 }
@@ -37,10 +41,22 @@ async function runCalm(qos: QoS, protocolVersion: 4 | 5): Promise<World> {
 
 /** Registers the tests of one version of the protocol. */
 export function testEveryByte(protocolVersion: 4 | 5): void {
+  let countAll = 0;
+  /** Registers a test that tells in how many worlds it has tried its faults. */
+  const attack = (title: string, run: () => Promise<void>): void => {
+    test(title, async (t) => {
+      worldCount = 0;
+      await run();
+      assert.ok(worldCount > 0);
+      countAll += worldCount;
+      t.diagnostic(`${worldCount} worlds`);
+    });
+  };
+  after(() => console.log(`version ${protocolVersion}: ${countAll} worlds in all`));
   for (const qos of [0, 1, 2] as const) {
     const name = `QoS ${qos}, version ${protocolVersion}`;
 
-    test(`a connection that is cut after any byte in either direction breaks no guarantee (${name})`, async () => {
+    attack(`a connection that is cut after any byte in either direction breaks no guarantee (${name})`, async () => {
       const calm = await runCalm(qos, protocolVersion);
       const [link] = calm.faults.links;
       assert.ok(link !== undefined);
@@ -56,44 +72,35 @@ export function testEveryByte(protocolVersion: 4 | 5): void {
       }
     });
 
-    test(`a process that ends before or after any transaction, or when told of it, breaks no guarantee (${name})`, async () => {
-      const calm = await runCalm(qos, protocolVersion);
-      for (let commit = 0; commit <= calm.disk.commitCount; commit++) {
-        for (const when of ['before', 'after', 'told'] as const) {
-          await assertWell(scenarioOf(qos, protocolVersion, [{ kind: 'crashAtCommit', commit, when }]));
-          // And once more while it recovers.
-          for (let next = commit + 1; next < commit + 6; next++) {
-            const again = { kind: 'crashAtCommit', commit: next, when } as const;
-            await assertWell(scenarioOf(qos, protocolVersion, [{ kind: 'crashAtCommit', commit, when }, again]));
+    attack(
+      `a process that ends before or after any transaction, or when told of it, breaks no guarantee (${name})`,
+      async () => {
+        const calm = await runCalm(qos, protocolVersion);
+        for (let commit = 0; commit <= calm.disk.commitCount; commit++) {
+          for (const when of ['before', 'after', 'told'] as const) {
+            await assertWell(scenarioOf(qos, protocolVersion, [{ kind: 'crashAtCommit', commit, when }]));
+            // And once more while it recovers.
+            for (let next = commit + 1; next < commit + 6; next++) {
+              const again = { kind: 'crashAtCommit', commit: next, when } as const;
+              await assertWell(scenarioOf(qos, protocolVersion, [{ kind: 'crashAtCommit', commit, when }, again]));
+            }
           }
         }
-      }
-    });
+      },
+    );
 
-    test(`a process that ends at any millisecond, whatever of its last bytes arrives, breaks no guarantee (${name})`, async () => {
-      for (let atMs = 0; atMs < 120; atMs++) {
-        for (const arrivingSizeBytes of [0, 37, 1_000_000]) {
-          await assertWell(scenarioOf(qos, protocolVersion, [{ kind: 'crashAt', atMs, arrivingSizeBytes }]));
+    attack(
+      `a process that ends at any millisecond, whatever of its last bytes arrives, breaks no guarantee (${name})`,
+      async () => {
+        for (let atMs = 0; atMs < 120; atMs++) {
+          for (const arrivingSizeBytes of [0, 37, 1_000_000]) {
+            await assertWell(scenarioOf(qos, protocolVersion, [{ kind: 'crashAt', atMs, arrivingSizeBytes }]));
+          }
         }
-      }
-    });
+      },
+    );
 
-    test(`an acknowledgement that is late, never comes, comes twice or is a wrong one breaks no guarantee (${name})`, async () => {
-      const calm = await runCalm(qos, protocolVersion);
-      for (let ack = 0; ack < calm.broker.ackCount; ack++) {
-        for (const how of ACK_FAULTS) {
-          const fault = { kind: 'ack', ack, how, delayMs: 1000 } as const;
-          await assertWell(scenarioOf(qos, protocolVersion, [fault]));
-          // And once more what the broker sends after it.
-          await assertWell(scenarioOf(qos, protocolVersion, [fault, { ...fault, ack: ack + 1 }]));
-          await assertWell(
-            scenarioOf(qos, protocolVersion, [fault, { kind: 'crashAtCommit', commit: 4, when: 'after' }]),
-          );
-        }
-      }
-    });
-
-    test(`two cuts in a row, wherever they are, break no guarantee (${name})`, async () => {
+    attack(`two cuts in a row, wherever they are, break no guarantee (${name})`, async () => {
       for (const to of ['broker', 'client'] as const) {
         for (let first = 0; first < 400; first += 11) {
           for (let second = 0; second < 200; second += 13) {
@@ -108,5 +115,25 @@ export function testEveryByte(protocolVersion: 4 | 5): void {
         }
       }
     });
+
+    // Nothing acknowledges QoS 0.
+    if (qos === 0) continue;
+    attack(
+      `an acknowledgement that is late, never comes, comes twice or is a wrong one breaks no guarantee (${name})`,
+      async () => {
+        const calm = await runCalm(qos, protocolVersion);
+        for (let ack = 0; ack < calm.reception.ackCount; ack++) {
+          for (const how of ACK_FAULTS) {
+            const fault = { kind: 'ack', ack, how, delayMs: 1000 } as const;
+            await assertWell(scenarioOf(qos, protocolVersion, [fault]));
+            // And once more what the broker sends after it.
+            await assertWell(scenarioOf(qos, protocolVersion, [fault, { ...fault, ack: ack + 1 }]));
+            await assertWell(
+              scenarioOf(qos, protocolVersion, [fault, { kind: 'crashAtCommit', commit: 4, when: 'after' }]),
+            );
+          }
+        }
+      },
+    );
   }
 }

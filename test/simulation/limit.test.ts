@@ -14,7 +14,7 @@ test('when the broker loses its session and the CONNACK that says so is lost, to
       appends: [appendOf('telemetry', 5, 2, 200)],
       faults: [
         // The PUBLISHes arrive, and the first two PUBRELs.
-        { kind: 'cut', connection: 0, to: 'broker', afterSizeBytes: 158, clientNoticeMs: 200, brokerNoticeMs: 0 },
+        { kind: 'cut', connection: 0, to: 'broker', afterSizeBytes: 193, clientNoticeMs: 200, brokerNoticeMs: 0 },
         { kind: 'brokerCrash', atMs: 300, keepsSessions: false, downMs: 50 },
         ...(isConnackLost
           ? [
@@ -34,7 +34,7 @@ test('when the broker loses its session and the CONNACK that says so is lost, to
     const world = new World(planFor(deliversAt, isConnackLost));
     assert.deepEqual(await world.run(), []);
     world.dispose();
-    return [...world.broker.deliveredCount.keys()].sort();
+    return [...world.reception.deliveredCount.keys()].sort();
   };
   const all = ['t0', 't1', 't2', 't3', 't4'];
   assert.deepEqual(await deliveredBy('pubrel', false), all);

@@ -33,6 +33,8 @@ export interface LinkOptions {
   /** After so many bytes to the broker, or to the client, the connection is cut. */
   cutToBroker: number | undefined;
   cutToClient: number | undefined;
+  /** Called when the cut after so many bytes has come. */
+  cutAsPlanned: () => void;
   /** How long after a cut each end notices; undefined: it never does. */
   clientNoticeMs: number | undefined;
   brokerNoticeMs: number | undefined;
@@ -44,6 +46,8 @@ interface Direction {
   to: Side;
   /** Bytes that may still arrive before the cut. */
   budget: number;
+  /** The budget is that of a planned cut. */
+  isPlanned: boolean;
   arrivedSizeBytes: number;
   underWaySizeBytes: number;
   lastArrivalMs: number;
@@ -143,6 +147,7 @@ export class ModelLink {
     const direction = this.#directions[side === 'client' ? 'broker' : 'client'];
     this.#ends[side] = undefined;
     direction.budget = Math.min(direction.budget, direction.arrivedSizeBytes + arrivingSizeBytes);
+    direction.isPlanned = false;
     if (arrivingSizeBytes === 0 || this.isStalled || direction.underWaySizeBytes === 0) this.cut();
     else {
       const { timeline } = this.#options;
@@ -183,7 +188,10 @@ export class ModelLink {
         this.#ends[direction.to]?.received(bytes.subarray(at, at + piece));
         at += piece;
       }
-      if (direction.arrivedSizeBytes >= direction.budget) this.cut();
+      if (direction.arrivedSizeBytes >= direction.budget && !this.isCut) {
+        if (direction.isPlanned) this.#options.cutAsPlanned();
+        this.cut();
+      }
       if (direction.to === 'broker' && direction.underWaySizeBytes === 0 && this.#isFull) {
         this.#isFull = false;
         if (!this.isCut) this.#ends.client?.drained();
@@ -213,6 +221,7 @@ export class ModelLink {
 function newDirection(to: Side, cutAfter: number | undefined): Direction {
   return {
     to,
+    isPlanned: cutAfter !== undefined,
     budget: cutAfter ?? Number.POSITIVE_INFINITY,
     arrivedSizeBytes: 0,
     underWaySizeBytes: 0,

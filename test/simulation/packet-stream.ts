@@ -15,6 +15,8 @@ export interface SeenPacket {
   sessionPresent: boolean;
   /** PUBLISH only. */
   key: Key | undefined;
+  /** PUBLISH of MQTT 5 only: what is left of the message's life, when it has an end. */
+  expirySeconds: number | undefined;
   bytes: Buffer;
 }
 
@@ -27,6 +29,9 @@ export const PUBREL = 6;
 export const PUBCOMP = 7;
 export const PINGREQ = 12;
 export const DISCONNECT = 14;
+
+/** The product writes it before all other properties. */
+const MESSAGE_EXPIRY_INTERVAL = 0x02;
 
 /** Cuts a stream of bytes into whole packets, however small the pieces are in which it comes. */
 export class Framer {
@@ -89,6 +94,7 @@ export class PacketStream {
       reasonCode: 0,
       sessionPresent: false,
       key: undefined,
+      expirySeconds: undefined,
       bytes,
     };
     if (type === PUBLISH) {
@@ -99,6 +105,8 @@ export class PacketStream {
       }
       if (this.#isVersion5) {
         const [propertiesSize, end] = variableAt(bytes, at);
+        if (propertiesSize > 0 && bytes[end] === MESSAGE_EXPIRY_INTERVAL)
+          packet.expirySeconds = bytes.readUInt32BE(end + 1);
         at = end + propertiesSize;
       }
       packet.key = keyIn(bytes.subarray(at));

@@ -1,7 +1,7 @@
 /** What happens in a world, as plain data: made from a seed, kept when it fails, and shrunk by leaving things out. */
 import type { Lane } from '../../src/core/lane.js';
 import type { QoS } from '../../src/core/message.js';
-import type { AckFault } from './broker-traits.js';
+import type { AckFault, Grant } from './broker-traits.js';
 
 export interface PlannedAppend {
   atMs: number;
@@ -45,7 +45,8 @@ export type PlannedFault =
    */
   | { kind: 'crashAtCommit'; commit: number; when: 'before' | 'after' | 'told' }
   | { kind: 'crashAt'; atMs: number; arrivingSizeBytes: number }
-  | { kind: 'brokerCrash'; atMs: number; keepsSessions: boolean; downMs: number }
+  /** The first broker, or the one beside it. */
+  | { kind: 'brokerCrash'; atMs: number; keepsSessions: boolean; downMs: number; isSpare?: boolean }
   | { kind: 'stall'; atMs: number; durationMs: number }
   | { kind: 'commitsFail'; from: number; count: number }
   /** Nobody leaves any room on the disk. */
@@ -53,7 +54,13 @@ export type PlannedFault =
   | { kind: 'slowCommits'; atMs: number; durationMs: number; delayMs: number }
   | { kind: 'clockJump'; atMs: number; byMs: number }
   /** Stopped in order and started again, in the same process or in a new one. */
-  | { kind: 'restart'; atMs: number; isSameProcess: boolean };
+  | { kind: 'restart'; atMs: number; isSameProcess: boolean }
+  /** Stopped in order, and started as a new process with other settings. */
+  | { kind: 'reconfigure'; atMs: number; inflightMax?: number; clientId?: string }
+  /** Everything in quarantine is put back, or removed. */
+  | { kind: 'retry' | 'remove'; atMs: number }
+  /** The cache gets other limits while it is at work. */
+  | { kind: 'limits'; atMs: number; onFull?: 'reject' | 'drop-oldest'; quarantineRetentionMs?: number };
 
 export interface WorldPlan {
   seed: number;
@@ -68,13 +75,19 @@ export interface WorldPlan {
   latencyMs: number;
   bufferSizeMax: number;
   saveDelayMs: readonly [number, number];
+  /** How much of a lane is read from the cache at once; the usual amount when left out. */
+  readAheadBytes?: number;
   /** Dialled in MQTT 5 first, which the broker does not know. */
   fallsBack?: boolean;
   reconnectPeriodMs?: number;
   dialDelayMs?: readonly [number, number];
   /** Nothing arrives in larger pieces. */
   pieceSizeMax?: number;
-  cache?: { maxSizeBytes?: number; onFull?: 'reject' | 'drop-oldest'; isArchiving?: boolean };
+  cache?: { maxSizeBytes?: number; onFull?: 'reject' | 'drop-oldest'; isArchiving?: boolean; retentionMs?: number };
+  /** How long idempotency keys are kept; a day when left out. */
+  keyRetentionMs?: number;
+  /** There is a second broker, dialled when the first one cannot be reached. */
+  hasSpare?: boolean;
   /** It is stopped at its end, and not only idle. */
   endsStopped?: boolean;
   broker: {
@@ -100,6 +113,14 @@ export interface WorldPlan {
     refused?: readonly { key: string; code: number }[];
     maximumPacketSizeBytes?: number;
     retainAvailable?: boolean;
+    /** Under MQTT 5 what the connections after the first one are granted instead, one after the other. */
+    grants?: readonly Partial<Grant>[];
+    /** The broker says nothing any more on a connection that one of these came on. */
+    silencing?: readonly string[];
+    /** The broker closes the connection at the PUBREL of one of these. */
+    poisonPubrel?: readonly string[];
+    /** The broker never answers the PUBREL of one of these. */
+    ignoredPubrel?: readonly string[];
   };
   appends: readonly PlannedAppend[];
   faults: readonly PlannedFault[];

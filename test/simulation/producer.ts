@@ -19,11 +19,15 @@ export type Outcome = 'due' | 'asked' | 'accepted' | 'refused' | 'unknown';
 const REFUSALS = ['CACHE_FULL', 'CACHE_DISK_FULL', 'CACHE_CLOSED', 'SERVICE_STOPPING'];
 
 const TRIES_MAX = 60;
+/** So many topics for the messages of one lane. */
+const TOPICS_COUNT = 3;
 const TIMESTAMP = '2026-01-15T10:00:00.000Z';
 
 export interface ProducerMessage {
   name: Key;
   message: Message;
+  /** The payload that is published of it. */
+  arriving: Buffer;
 }
 
 export interface HandedMessage extends ProducerMessage {
@@ -50,7 +54,10 @@ export class Producer {
     this.#places = places;
     this.#problems = problems;
     this.#key = plan.isKeyed === true ? `key-${number}` : undefined;
-    this.messages = names.map((name, i) => ({ name, message: messageOf(plan, name, i) }));
+    this.messages = names.map((name, i) => {
+      const message = messageOf(plan, name, i);
+      return { name, message, arriving: arrivingOf(plan, message) };
+    });
     this.#content = contentOf(plan, this.messages);
   }
 
@@ -74,19 +81,20 @@ export class Producer {
     this.#tries++;
     this.earliestAskedAtMs = Math.min(this.earliestAskedAtMs, wallMs);
     this.lastAskedAtMs = wallMs;
-    const wasStored = this.#storedCount() > 0;
+    const storedBefore = this.#storedCount();
+    const isFresh = (): boolean => this.#storedCount() > storedBefore || this.messages.length === 0;
     const options = { source: 'producer', ...(this.#key === undefined ? {} : { idempotencyKey: this.#key }) };
     connector.accept(this.#content, options).then(
       (receipt) => {
         if (!isAlive()) return;
         this.outcome = 'accepted';
         this.#check(receipt);
-        answered(wasStored ? undefined : receipt, undefined);
+        answered(isFresh() ? receipt : undefined, undefined);
       },
       (error: unknown) => {
         if (!isAlive()) return;
         const code = error instanceof NorthError ? error.code : errorText(error);
-        this.#refused(code, wasStored, errorText(error));
+        this.#refused(code, storedBefore, errorText(error));
         answered(undefined, code);
       },
     );
@@ -98,17 +106,17 @@ export class Producer {
     this.outcome = this.isKeyed ? 'due' : 'unknown';
   }
 
-  #refused(code: string, wasStored: boolean, text: string): void {
+  #refused(code: string, storedBefore: number, text: string): void {
     this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
     const isEmpty = code === 'CONTENT_EMPTY' && this.messages.length === 0 && (this.plan.invalidCount ?? 0) > 0;
     if (!REFUSALS.includes(code) && !isEmpty) this.#problems.push(`A producer was told ${code}: ${text}`);
-    if (!wasStored && this.#storedCount() > 0) this.#problems.push(`A producer was told ${code}, and it was stored.`);
+    if (this.#storedCount() > storedBefore) this.#problems.push(`A producer was told ${code}, and it was stored.`);
     const isRetried = this.isKeyed && !isEmpty && this.#tries < TRIES_MAX;
     this.outcome = isRetried ? 'due' : 'refused';
   }
 
   #storedCount(): number {
-    return this.messages.reduce((count, { name }) => count + (this.#places.has(name) ? 1 : 0), 0);
+    return this.messages.reduce((count, { name }) => count + this.#places.originsOf(name).length, 0);
   }
 
   /** A receipt says that everything in it is on stable storage. */
@@ -132,13 +140,19 @@ function messageOf({ lane, messages, content }: PlannedAppend, name: Key, index:
   const { qos, sizeBytes, expirySeconds, retain } = messages[index]!;
   const isMeasured = content === 'time-values';
   return {
-    topic: isMeasured ? `plant/${lane}/${qos}` : `plant/${lane}`,
+    topic: isMeasured ? `plant/${lane}/${qos}` : `plant/${lane}/hall-${index % TOPICS_COUNT}`,
     payload: payloadOf(name, sizeBytes),
     qos,
     retain: !isMeasured && retain,
     lane,
     expirySeconds: isMeasured ? 0 : expirySeconds,
   };
+}
+
+/** The bytes that the broker gets, which are not made by the code under test. */
+function arrivingOf({ content }: PlannedAppend, { payload }: Message): Buffer {
+  if (content === undefined) return Buffer.from(payload);
+  return Buffer.from(`{"value":"${Buffer.from(payload).toString('latin1')}","timestamp":"${TIMESTAMP}"}`);
 }
 
 function contentOf(plan: PlannedAppend, messages: readonly ProducerMessage[]): Content {

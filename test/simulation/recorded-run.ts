@@ -115,9 +115,9 @@ function momentOf(world: World): Moment {
     nowMs: world.timeline.nowMs,
     stored: world.stored.copy(() => true),
     places: world.places.copy(),
-    draftCount: world.disk.draftCount,
+    draftCount: world.disk.quarantine.draftCount,
     broker: world.broker.remember(),
-    outcomes: world.producers.map(({ outcome }) => outcome),
+    outcomes: world.workforce.producers.map(({ outcome }) => outcome),
   };
 }
 
@@ -170,7 +170,7 @@ export class Aftermath {
 
 /** Every receipt that was given must hold: its messages are in the cache. */
 function receiptsLost(world: World): string[] {
-  return world.producers
+  return world.workforce.producers
     .filter(({ outcome }) => outcome === 'accepted')
     .flatMap(({ messages }) => messages.filter(({ name }) => !world.places.has(name)))
     .map(({ name }) => `${name} has a receipt and is gone.`);

@@ -1,18 +1,30 @@
 /** Makes a plan that fails as small as it can: a few messages and one fault say more than a seed. */
+import { happenedKindsOf } from './kinds.js';
 import type { PlannedAppend, WorldPlan } from './plan.js';
 import { verdictOf } from './verdict.js';
 import { World } from './world.js';
 
-/** What is wrong with the world of a plan; nothing when all is well. */
+/** What became of the world of a plan. */
+export interface WorldResult {
+  /** What is wrong with it; nothing when all is well. */
+  problems: string[];
+  /** What has happened in it. */
+  kinds: string[];
+}
+
 export async function problemsOf(plan: WorldPlan): Promise<string[]> {
+  return (await runWorld(plan)).problems;
+}
+
+export async function runWorld(plan: WorldPlan): Promise<WorldResult> {
   let world: World | undefined;
   try {
     world = new World(plan);
     const problems = await world.run();
-    return problems.length > 0 ? problems : verdictOf(world);
+    return { problems: problems.length > 0 ? problems : verdictOf(world), kinds: happenedKindsOf(world) };
   } catch (error) {
     // A state that asserts itself, or a machine that spins, is a finding like any other.
-    return [error instanceof Error ? (error.stack ?? error.message) : String(error)];
+    return { problems: [error instanceof Error ? (error.stack ?? error.message) : String(error)], kinds: [] };
   } finally {
     world?.dispose();
   }
@@ -21,10 +33,29 @@ export async function problemsOf(plan: WorldPlan): Promise<string[]> {
 const ATTEMPTS_MAX = 2000;
 
 /** What a plan may leave out of its broker. */
-const OPTIONAL_HABITS = ['receiveMaxima', 'refused', 'maximumPacketSizeBytes', 'retainAvailable'] as const;
+const OPTIONAL_HABITS = [
+  'receiveMaxima',
+  'grants',
+  'refused',
+  'silencing',
+  'poisonPubrel',
+  'ignoredPubrel',
+  'maximumPacketSizeBytes',
+  'retainAvailable',
+] as const;
 
 /** What a plan may leave out. */
-const OPTIONAL = ['fallsBack', 'reconnectPeriodMs', 'dialDelayMs', 'pieceSizeMax', 'cache', 'endsStopped'] as const;
+const OPTIONAL = [
+  'fallsBack',
+  'readAheadBytes',
+  'hasSpare',
+  'reconnectPeriodMs',
+  'dialDelayMs',
+  'pieceSizeMax',
+  'cache',
+  'keyRetentionMs',
+  'endsStopped',
+] as const;
 
 /** Makes a plan smaller as long as the same thing is wrong with it. */
 export async function shrink(plan: WorldPlan): Promise<WorldPlan> {

@@ -1,7 +1,7 @@
 /** Runs the worlds of a range of seeds that its parent sends, and tells it what was found. */
-import { kindsOf } from './kinds.js';
+import { plannedKindsOf } from './kinds.js';
 import { planOf } from './random-plan.js';
-import { problemsOf } from './shrink.js';
+import { runWorld } from './shrink.js';
 
 export interface SeedRange {
   from: number;
@@ -10,7 +10,8 @@ export interface SeedRange {
 
 export interface RangeResult extends SeedRange {
   failures: { seed: number; problems: string[] }[];
-  kinds: Record<string, number>;
+  planned: Record<string, number>;
+  happened: Record<string, number>;
 }
 
 process.on('message', (range: SeedRange) => {
@@ -20,12 +21,14 @@ process.on('disconnect', () => process.exit(0));
 
 async function runRange({ from, count }: SeedRange): Promise<RangeResult> {
   const failures: RangeResult['failures'] = [];
-  const kinds: Record<string, number> = {};
+  const planned: Record<string, number> = {};
+  const happened: Record<string, number> = {};
   for (let seed = from; seed < from + count; seed++) {
     const plan = planOf(seed);
-    for (const kind of kindsOf(plan)) kinds[kind] = (kinds[kind] ?? 0) + 1;
-    const problems = await problemsOf(plan);
+    const { problems, kinds } = await runWorld(plan);
+    for (const kind of plannedKindsOf(plan)) planned[kind] = (planned[kind] ?? 0) + 1;
+    for (const kind of kinds) happened[kind] = (happened[kind] ?? 0) + 1;
     if (problems.length > 0) failures.push({ seed, problems });
   }
-  return { from, count, failures, kinds };
+  return { from, count, failures, planned, happened };
 }

@@ -18,7 +18,8 @@ const PROGRESS_MS = process.stdout.isTTY ? 1000 : 30_000;
 interface Tally {
   worlds: number;
   failures: RangeResult['failures'];
-  kinds: Map<string, number>;
+  planned: Map<string, number>;
+  happened: Map<string, number>;
 }
 
 function optionsOf(args: string[]): { worlds: number; seed: number; workers: number } {
@@ -35,6 +36,10 @@ function optionsOf(args: string[]): { worlds: number; seed: number; workers: num
     if (!Number.isSafeInteger(value) || value < 1) throw new RangeError(`--${name} is a whole number from 1 on.`);
   }
   return numbers;
+}
+
+function addTo(tally: Map<string, number>, counts: Readonly<Record<string, number>>): void {
+  for (const [kind, count] of Object.entries(counts)) tally.set(kind, (tally.get(kind) ?? 0) + count);
 }
 
 /** Gives each worker one range after the other until none is left. */
@@ -54,9 +59,8 @@ function runAll(ranges: SeedRange[], workers: number, tally: Tally): Promise<voi
       child.on('message', (result: RangeResult) => {
         tally.worlds += result.count;
         tally.failures.push(...result.failures);
-        for (const [kind, count] of Object.entries(result.kinds)) {
-          tally.kinds.set(kind, (tally.kinds.get(kind) ?? 0) + count);
-        }
+        addTo(tally.planned, result.planned);
+        addTo(tally.happened, result.happened);
         for (const { seed, problems } of result.failures) {
           console.log(`seed ${seed}: ${problems.slice(0, 3).join(' | ')}`);
         }
@@ -85,7 +89,7 @@ const ranges: SeedRange[] = [];
 for (let from = seed; from < seed + worlds; from += RANGE_COUNT) {
   ranges.push({ from, count: Math.min(RANGE_COUNT, seed + worlds - from) });
 }
-const tally: Tally = { worlds: 0, failures: [], kinds: new Map() };
+const tally: Tally = { worlds: 0, failures: [], planned: new Map(), happened: new Map() };
 const startMs = performance.now();
 const secondsPassed = (): number => (performance.now() - startMs) / 1000;
 const line = (): string =>
@@ -100,9 +104,12 @@ if (process.stdout.isTTY) process.stdout.write('\n');
 
 tally.failures.sort((a, b) => a.seed - b.seed);
 for (const failure of tally.failures.slice(0, SHRUNK_MAX)) await tellFailure(failure.seed);
-console.log('\nKinds of worlds; one is of several:');
-for (const [kind, count] of [...tally.kinds].sort((a, b) => b[1] - a[1])) {
-  console.log(`${String(count).padStart(9)}  ${kind}`);
+console.log('\nKinds of worlds, as planned and as they happened; one is of several:');
+const kinds = new Set([...tally.happened.keys(), ...tally.planned.keys()]);
+const happenedCount = (kind: string): number => tally.happened.get(kind) ?? 0;
+for (const kind of [...kinds].sort((a, b) => happenedCount(b) - happenedCount(a))) {
+  const counts = [tally.planned.get(kind), tally.happened.get(kind)].map((count) => String(count ?? '-').padStart(9));
+  console.log(`${counts.join('')}  ${kind}`);
 }
 const seconds = secondsPassed();
 console.log(

@@ -28,7 +28,11 @@ import { LANES, type Lane, laneAt } from '../../src/core/lane.js';
 import { placeKey, placeOfKey } from '../../src/core/record.js';
 import { keyOf } from './key.js';
 import type { Places } from './places.js';
+import { QuarantineWatch } from './quarantine-watch.js';
 import type { StoredProgress } from './stored-progress.js';
+
+/** Of every cache of a world. */
+export const CACHE_ID = '0badcafe';
 
 /** Thrown through everything when the process ends in the middle of a call. It is no Error, so that nobody handles it. */
 export class PowerCut {}
@@ -52,19 +56,26 @@ export interface DiskOptions {
   fateOf: (commit: number) => CommitFate;
   /** Told of every save that has become durable; gives the number of the broker's session that it belongs to. */
   saved: (progress: SessionProgress, hasIdentity: boolean) => number;
+  /** So many messages were put back from quarantine, per lane. */
+  retried: (counts: Readonly<Record<Lane, number>>) => void;
   problems: string[];
 }
 
 /** What a reserve file gives back when the disk is full. */
 const RESERVE_PAGES = 8;
 
+/** A message has up to 8000 bytes where the cache is small. */
+const PUT_BACK_PAGES = 4;
+
 export class SimulatedDisk {
   commitCount = 0;
   /** Messages that were dropped to make room. */
   droppedCount = 0;
-  /** Drafts that went to quarantine when they were accepted. */
-  draftCount = 0;
+  readonly quarantine: QuarantineWatch;
   readonly #options: DiskOptions;
+  /** As they were set last; a new process is given the same. */
+  #limits: StoreLimits;
+  #hasOtherLimits = false;
   #db: Database.Database;
   #pagesMax: number | undefined;
   #hasReserve = true;
@@ -72,6 +83,8 @@ export class SimulatedDisk {
   /** @param image of the database to begin with; a new one when left out. */
   constructor(options: DiskOptions, image = templateOf(options.firstOffset)) {
     this.#options = options;
+    this.#limits = options.limits;
+    this.quarantine = new QuarantineWatch(options.stored, options.places, options.problems);
     this.#db = openImage(image, this.#options.mayFail);
   }
 
@@ -81,7 +94,8 @@ export class SimulatedDisk {
   }
 
   protected openStore(): SqliteStore {
-    const { limits, wallMs } = this.#options;
+    const { wallMs } = this.#options;
+    const limits = this.#limits;
     const reserve = new SimulatedReserve(
       () => this.#releaseReserve(),
       () => {
@@ -128,7 +142,11 @@ export class SimulatedDisk {
   }
 
   execute(store: SqliteStore, requests: readonly StoreRequest[]): StoreReply[] {
-    if (requests.every(({ kind }) => kind === 'sweep')) return store.execute(requests);
+    if (requests.every(({ kind }) => kind === 'sweep')) {
+      const replies = store.execute(requests);
+      this.quarantine.note(this.#db, requests, replies, this.#limits);
+      return replies;
+    }
     const fate = this.#options.fateOf(this.commitCount++);
     if (fate.crash === 'before') throw new PowerCut();
     if (fate.isFailing) throw new NorthError('CACHE_DISK_FULL', 'The disk of this world is full.');
@@ -152,7 +170,7 @@ export class SimulatedDisk {
           if (from !== stored.nextOffsets[lane]) problems.push(`An append to ${lane} got the offset ${from}.`);
           stored.nextOffsets[lane] = to;
         }
-        this.draftCount += reply.quarantinedIds.length;
+        this.quarantine.draftCount += reply.quarantinedIds.length;
         droppedCount += reply.droppedCount;
         isAppended ||= !reply.replayed;
       } else if (request.kind === 'save' && reply?.kind === 'saved') {
@@ -160,6 +178,8 @@ export class SimulatedDisk {
         problems.push(...stored.commit(request, epoch));
       }
     }
+    const retried = this.quarantine.note(this.#db, requests, replies, this.#limits);
+    this.#options.retried(retried);
     // A bound that the same transaction has lowered holds for what is dropped in it.
     const { telemetry } = stored.progress.lanes;
     if (droppedCount > 0) this.#noteDropped(droppedCount, Math.min(boundOffset, telemetry.boundOffset));
@@ -194,7 +214,7 @@ export class SimulatedDisk {
    * twice until the row that it came in is done with, and may go beyond the limit for so long.
    */
   #checkSize(isAppended: boolean, requestCount: number): void {
-    const { maxSizeBytes } = this.#options.limits;
+    const { maxSizeBytes } = this.#limits;
     if (maxSizeBytes > SIZE_CHECKED_MAX_BYTES) return;
     const free = this.#db.pragma('freelist_count', { simple: true }) as number;
     const size = (this.#pageCount() - free) * PAGE_SIZE_BYTES;
@@ -205,9 +225,22 @@ export class SimulatedDisk {
       .prepare<[], number>(`SELECT total(length(record) + ${2 * PAGE_SIZE_BYTES}) FROM quarantine`)
       .pluck()
       .get()!;
-    if (isAppendAlone || size > limit + copied) {
+    // What was put back is stored once more, and was let in before there was a limit to it.
+    const putBack = this.quarantine.retriedCount * PUT_BACK_PAGES * PAGE_SIZE_BYTES;
+    if (isAppendAlone || size > limit + copied + putBack) {
       this.#options.problems.push(`The cache takes ${size} bytes; ${limit} are allowed.`);
     }
+  }
+
+  get limits(): StoreLimits {
+    return this.#limits;
+  }
+
+  /** The cache is told to keep to these from now on. */
+  setLimits(store: SqliteStore, limits: StoreLimits): void {
+    store.setLimits(limits);
+    this.#limits = limits;
+    this.#hasOtherLimits = true;
   }
 
   /** What the store would tell a new process, against what is known to be durable. */
@@ -225,9 +258,22 @@ export class SimulatedDisk {
     const { nextOffsets, waitingCounts } = store.status();
     differs('The offsets', nextOffsets, stored.nextOffsets);
     for (const lane of LANES) differs(`What waits in ${lane}`, waitingCounts[lane], stored.waitingCount(lane));
+    problems.push(...this.quarantine.auditQuarantine(store));
     return problems;
   }
+
+  /** At the end of a world, when everything has its fate. */
+  auditArchive(store: Store): string[] {
+    const { archiveEnabled, maxSizeBytes, archiveRetentionMs } = this.#limits;
+    if (!archiveEnabled) return [];
+    const isWhole =
+      maxSizeBytes > SIZE_CHECKED_MAX_BYTES && archiveRetentionMs >= LONG_RETENTION_MS && !this.#hasOtherLimits;
+    return this.quarantine.auditArchive(store, isWhole, this.#options.firstOffset);
+  }
 }
+
+/** Nothing that is kept for so long ages in a world, unless its clock jumps. */
+const LONG_RETENTION_MS = 30 * 24 * 3_600_000;
 
 function runs(received: SessionProgress['received']): unknown {
   return received.map(({ lane, from, to }) => [lane, from, to]);
@@ -279,7 +325,7 @@ export class SimulatedStore implements Store {
   }
 
   setLimits(limits: StoreLimits): void {
-    this.#store.setLimits(limits);
+    this.#disk.setLimits(this.#store, limits);
   }
 
   close(): void {
@@ -316,7 +362,7 @@ function templateOf(firstOffset: number): Buffer {
   const db = new Database(':memory:');
   db.pragma(`page_size = ${PAGE_SIZE_BYTES}`);
   prepareFile(db);
-  db.prepare("UPDATE meta SET value = '0badcafe' WHERE key = 'cacheId'").run();
+  db.prepare("UPDATE meta SET value = ? WHERE key = 'cacheId'").run(CACHE_ID);
   const { lanes } = new Tables(db);
   for (const state of lanes.states) {
     state.nextOffset = firstOffset;

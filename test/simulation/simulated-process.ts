@@ -8,6 +8,7 @@ import type { SaveRequest, SessionProgress } from '../../src/cache/store.js';
 import type { ConnectorConfig } from '../../src/config/connector.js';
 import type { ConnectorState } from '../../src/connector/connector.js';
 import { LiveConnector } from '../../src/connector/live-connector.js';
+import type { Attempt } from '../../src/connector/reconnect.js';
 import type { Clock } from '../../src/core/clock.js';
 import { LANES, type Lane } from '../../src/core/lane.js';
 import { SILENT_LOGGER } from '../../src/core/logger.js';
@@ -27,7 +28,9 @@ export interface Surroundings {
   random: Random;
   disk: SimulatedDisk;
   stored: StoredProgress;
-  broker: ModelBroker;
+  brokerOf: (host: string) => ModelBroker;
+  keyRetentionMs: number;
+  readAheadBytes: number | undefined;
   watcher: Watcher;
   config: ConnectorConfig;
   problems: string[];
@@ -51,17 +54,20 @@ export interface AskedSave {
 /** More than one call per lane and a save would be a queue that grows: a read for each lane may be left of a rewind. */
 const WAITING_MAX = 64;
 
-/** In each lane 4 MiB are read when less than 2 MiB are left, and a row has up to 1 MiB. */
-const HELD_MAX_BYTES = 3 * 7.5 * 1024 * 1024;
+/** In each lane 4 MiB are read when less than 2 MiB are left, and a row has up to 1 MiB; one more may be settled and not stored. */
+const HELD_MAX_BYTES = 3 * 8.5 * 1024 * 1024;
 
 export class SimulatedProcess {
   isAlive = true;
   state: ConnectorState = 'stopped';
   readonly connector: LiveConnector;
+  readonly cache: CacheFront;
   readonly thread: SimulatedThread;
   /** What waited when it started, and what it has accepted since, per lane. */
   readonly waitingAtStart: Record<Lane, number>;
   readonly accepted: Record<Lane, number> = { command: 0, alert: 0, telemetry: 0 };
+  /** What was put back from quarantine since. */
+  readonly retried: Record<Lane, number> = { command: 0, alert: 0, telemetry: 0 };
   /** Most bytes that the session was lent and that were not settled yet. */
   heldSizeMaxBytes = 0;
   /** Connections that stood. */
@@ -71,6 +77,8 @@ export class SimulatedProcess {
   readonly #store: SimulatedStore;
   #transport: SimulatedTransport | undefined;
   #newSession: BrokerSession | undefined;
+  /** The one that was dialled last. */
+  #broker: ModelBroker | undefined;
 
   constructor(surroundings: Surroundings) {
     this.#surroundings = surroundings;
@@ -110,6 +118,7 @@ export class SimulatedProcess {
     const opening = { cacheId: store.cacheId, progress: store.progress(), identity: store.identity() };
     const front = new CacheFront(opening, this.thread, clock);
     this.thread.serve(front);
+    this.cache = front;
     this.#watchSaves(front);
     this.#watchReads(front);
     this.connector = new LiveConnector({
@@ -119,14 +128,15 @@ export class SimulatedProcess {
       clock,
       logger: SILENT_LOGGER,
       random: () => random.next(),
-      idempotencyRetentionMs: 24 * 3_600_000,
+      idempotencyRetentionMs: surroundings.keyRetentionMs,
+      ...(surroundings.readAheadBytes === undefined ? {} : { readAheadBytes: surroundings.readAheadBytes }),
       openTransport: (attempt, events) => {
         this.#transport = new SimulatedTransport(
           {
             timeline,
             connectTimeoutMs: config.settings.connectTimeout,
             fate: surroundings.dialFate(),
-            open: () => this.#open(attempt.protocolVersion),
+            open: () => this.#open(attempt),
             wrote: (bytes) => {
               surroundings.trace('wrote', bytes);
               watcher.wrote(bytes);
@@ -144,9 +154,15 @@ export class SimulatedProcess {
         return this.#transport;
       },
     });
+    const tell = front.onAppended;
+    front.onAppended = (lane, from, to, batches) => {
+      watcher.priority.offered(lane, to);
+      tell?.(lane, from, to, batches);
+    };
     this.connector.on('state', ({ state }) => {
+      // It is told again when the description changes.
+      if (state === 'recovering' && this.state !== 'recovering') this.onlineCount++;
       this.state = state;
-      if (state === 'recovering') this.onlineCount++;
     });
     this.connector.start();
   }
@@ -182,21 +198,24 @@ export class SimulatedProcess {
     });
   }
 
-  #open(protocolVersion: 4 | 5): ModelLink | undefined {
-    const { broker, watcher } = this.#surroundings;
+  #open({ broker: { host }, protocolVersion }: Attempt): ModelLink | undefined {
+    const { brokerOf, watcher, openLink } = this.#surroundings;
+    const broker = brokerOf(host);
     if (!broker.isUp) return undefined;
-    const link = this.#surroundings.openLink();
+    const link = openLink();
+    const grant = broker.traits.grantOf(broker.reception.connectionCount);
+    this.#broker = broker;
     broker.accept(link);
-    watcher.connected(protocolVersion);
+    watcher.connected(protocolVersion, host, grant);
     return link;
   }
 
   #reached(link: ModelLink, bytes: Uint8Array): void {
-    const { watcher, broker, trace } = this.#surroundings;
+    const { watcher, trace } = this.#surroundings;
     trace('reached', bytes);
     const { epoch } = watcher;
     watcher.reached(bytes);
-    if (watcher.epoch !== epoch) this.#newSession = broker.sessionOf(link);
+    if (watcher.epoch !== epoch) this.#newSession = this.#broker?.sessionOf(link);
   }
 
   /** Writes down which session of the broker a save belongs to, and what the session is told of it. */

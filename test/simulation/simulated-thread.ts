@@ -1,6 +1,6 @@
 /**
  * The cache's thread in virtual time. As in the product, what is asked while a transaction is under way is committed
- * together in the next one, reads are answered first, and an answer takes its time to the main thread.
+ * together in the next one, reads are answered before its time begins, and an answer takes its time to the main thread.
  */
 import type { CacheBack, CacheFront } from '../../src/cache/cache-front.js';
 import type { Answer, Call } from '../../src/cache/calls.js';
@@ -66,8 +66,23 @@ export class SimulatedThread implements CacheBack {
     this.#isBusy = true;
     const calls = this.#waiting;
     this.#waiting = [];
-    const isReading = calls.every((call) => call.kind !== 'execute');
-    const delayMs = isReading ? this.#options.readDelayMs() : this.#options.commitDelayMs();
+    const reads = calls.filter(({ kind }) => kind === 'read');
+    const others = calls.filter(({ kind }) => kind !== 'read');
+    const done = (): void => {
+      this.#isBusy = false;
+      if (this.#waiting.length > 0) this.#begin();
+    };
+    const serveOthers = (): void => {
+      const isWriting = others.some(({ kind }) => kind === 'execute');
+      const delayMs = isWriting ? this.#options.commitDelayMs() : this.#options.readDelayMs();
+      this.#serve(others, delayMs, done);
+    };
+    if (reads.length === 0) serveOthers();
+    else this.#serve(reads, this.#options.readDelayMs(), others.length === 0 ? done : serveOthers);
+  }
+
+  /** The answers leave when the time is over. */
+  #serve(calls: readonly Call[], delayMs: number, then: () => void): void {
     this.#options.schedule(delayMs, () => {
       try {
         serveCalls(this.#options.store, calls, (answers) => this.#answer(answers));
@@ -76,8 +91,7 @@ export class SimulatedThread implements CacheBack {
         this.#options.powerCut();
         return;
       }
-      this.#isBusy = false;
-      if (this.#waiting.length > 0) this.#begin();
+      then();
     });
   }
 

@@ -11,7 +11,10 @@ export class StoredProgress {
   progress: SessionProgress;
   identity: SessionIdentity | undefined;
   readonly nextOffsets: Record<Lane, number>;
+  /** All that ever went there. */
   readonly quarantine = new Map<Key, QuarantineReason>();
+  /** What is there now, with the time of its entry, which a clock that was set back may have lowered. */
+  readonly quarantined = new Map<Key, number>();
   readonly dropped = new Set<Key>();
   /** For each message whose PUBREC was ever stored, its place in the order of the PUBRECs. */
   readonly receivedOrder = new Map<Key, number>();
@@ -39,6 +42,7 @@ export class StoredProgress {
     copy.identity = this.identity;
     Object.assign(copy.nextOffsets, this.nextOffsets);
     for (const [key, reason] of this.quarantine) copy.quarantine.set(key, reason);
+    for (const [key, atMs] of this.quarantined) copy.quarantined.set(key, atMs);
     for (const key of this.dropped) copy.dropped.add(key);
     for (const [key, order] of this.receivedOrder) copy.receivedOrder.set(key, order);
     copy.#epoch = this.#epoch;
@@ -75,7 +79,7 @@ export class StoredProgress {
    *
    * @param epoch counts the sessions of the broker: a new one begins a new order of PUBRECs.
    */
-  commit(save: Pick<SessionSave, 'progress' | 'quarantine' | 'identity'>, epoch: number): string[] {
+  commit(save: SessionSave & { atMs?: number }, epoch: number): string[] {
     const problems: string[] = [];
     if (epoch !== this.#epoch) this.receivedOrder.clear();
     this.#epoch = epoch;
@@ -86,6 +90,7 @@ export class StoredProgress {
       if (this.quarantine.has(key)) problems.push(`${key} goes to quarantine twice.`);
       if (this.isSettled(lane, offset)) problems.push(`${key} goes to quarantine although it is settled.`);
       this.quarantine.set(key, { code, reason });
+      this.quarantined.set(key, Math.trunc(save.atMs ?? 0));
     }
     const settledNow = this.#compare(former, save.progress, problems);
     this.progress = save.progress;

@@ -3,7 +3,10 @@
  * on the wire". It knows what is stored, because most of the rules are about that.
  */
 import type { Lane } from '../../src/core/lane.js';
+import type { Grant } from './broker-traits.js';
+import type { Expectations } from './expectations.js';
 import { type Key, keyOf, keyOfPacketId, packetIdOf, placeOf, rangeSizeOf } from './key.js';
+import { LanePriority } from './lane-priority.js';
 import {
   CONNACK,
   CONNECT,
@@ -24,6 +27,7 @@ interface WatchedConnection {
   out: PacketStream;
   in: PacketStream;
   protocolVersion: 4 | 5;
+  host: string;
   isConnected: boolean;
   isWipe: boolean;
   sessionPresent: boolean;
@@ -41,28 +45,41 @@ interface WatchedConnection {
   unaskedPubrecs: Map<number, number>;
 }
 
+export interface WatcherOptions {
+  stored: StoredProgress;
+  places: Places;
+  expectations: Expectations;
+  isPersistent: boolean;
+  nowMs: () => number;
+  /** Reading a message and raising its bound take no longer. */
+  patienceMs: number;
+}
+
 export class Watcher {
   readonly problems: string[] = [];
   /** Counts the sessions that the broker has said to be new. */
   epoch = 0;
   /** Messages sent so far, in any life. */
   readonly sent = new Set<Key>();
+  /** Those of them that were sent at a QoS which the broker has to answer. */
+  readonly sentToBeAnswered = new Set<Key>();
   /** Messages that the broker refused at least once: they may come out of order. */
   readonly refused = new Set<Key>();
   /** PUBLISHes of messages that had been sent in an older session of the broker. */
   repeatedInNewSession = 0;
+  /** Messages that were first sent at a higher QoS, and then at QoS 0, because the broker has come to take no more. */
+  readonly capped = new Set<Key>();
   pingCount = 0;
   publishCount = 0;
   writtenSizeBytes = 0;
-  receiveMaximum = 65_535;
   /** What was too much for the broker, so far. */
   overruns: readonly string[] = [];
   readonly #stored: StoredProgress;
   readonly #places: Places;
   readonly #isPersistent: boolean;
   #connection: WatchedConnection | undefined;
-  /** Messages whose exchange ended with an answer that this life of the client has seen. */
-  #finished = new Set<Key>();
+  /** Messages whose exchange ended with an answer that this life of the client has seen, and when. */
+  readonly #finished = new Map<Key, number>();
   /** Messages whose PUBREC this life knows to be stored. */
   #knownReceived = new Set<Key>();
   /** Messages sent in the present session and not refused since. */
@@ -72,18 +89,32 @@ export class Watcher {
   /** What the bound was when this life began: below it the client cannot know what was sent. */
   #bounds: Record<Lane, number>;
   #isIdentityDue = false;
+  /** The broker that a session was wiped out at, on the last connection that was accepted. */
+  #wipedHost: string | undefined;
   /** What each message was first sent as, without DUP. */
   readonly #bytes = new Map<Key, Buffer>();
   /** A new process counts the rest of a message's life anew. */
   readonly #sentInLife = new Set<Key>();
-  readonly #expires: (key: Key) => boolean;
+  readonly priority: LanePriority;
+  readonly #expectations: Expectations;
+  readonly #nowMs: () => number;
 
-  constructor(stored: StoredProgress, places: Places, isPersistent: boolean, expires: (key: Key) => boolean) {
+  constructor(options: WatcherOptions) {
+    const { stored, places, expectations, isPersistent, nowMs } = options;
     this.#stored = stored;
     this.#places = places;
-    this.#expires = expires;
+    this.#expectations = expectations;
     this.#isPersistent = isPersistent;
+    this.#nowMs = nowMs;
     this.#bounds = this.#boundsNow();
+    this.priority = new LanePriority({
+      stored,
+      nowMs,
+      patienceMs: options.patienceMs,
+      sent: this.sent,
+      refused: this.refused,
+      qosOf: (lane, offset) => expectations.qosInTurn(lane, offset),
+    });
   }
 
   /** A new process: it knows what is stored and nothing else. */
@@ -94,17 +125,21 @@ export class Watcher {
     this.#knownReceived = this.#storedReceived();
     this.#bounds = this.#boundsNow();
     this.#isIdentityDue = false;
+    this.priority.restarted();
   }
 
-  connected(protocolVersion: 4 | 5): void {
+  /** @param host names the broker. */
+  connected(protocolVersion: 4 | 5, host: string, { receiveMaximum = 65_535 }: Grant): void {
+    if (host !== this.#wipedHost) this.#wipedHost = undefined;
     this.#connection = {
       out: new PacketStream(protocolVersion),
       in: new PacketStream(protocolVersion),
       protocolVersion,
+      host,
       isConnected: false,
       isWipe: false,
       sessionPresent: false,
-      receiveMaximum: this.receiveMaximum,
+      receiveMaximum: protocolVersion === 5 ? receiveMaximum : 65_535,
       open: new Set(),
       lastOffset: new Map(),
       lastReceivedOrder: -1,
@@ -128,12 +163,15 @@ export class Watcher {
     for (const key of received) this.#knownReceived.add(key);
   }
 
-  /** Messages whose exchange has ended in this life of the client, and whose settlement is not stored. */
-  unsettled(): Key[] {
-    return [...this.#finished].filter((key) => {
+  /** Messages whose exchange has ended in this life of the client before this time, and whose settlement is not stored. */
+  unsettled(untilMs = Number.POSITIVE_INFINITY): Key[] {
+    const keys: Key[] = [];
+    for (const [key, finishedMs] of this.#finished) {
       const { lane, offset } = placeOf(key);
-      return !this.#stored.isSettled(lane, offset);
-    });
+      if (this.#stored.isSettled(lane, offset)) this.#finished.set(key, Number.POSITIVE_INFINITY);
+      else if (finishedMs < untilMs) keys.push(key);
+    }
+    return keys;
   }
 
   #storedReceived(): Set<Key> {
@@ -160,10 +198,9 @@ export class Watcher {
     }
     this.writtenSizeBytes += bytes.length;
     for (const packet of connection.out.read(bytes)) {
-      // A lasting session of 3.1.1 asks for a clean one only to wipe out what an unknown life has left.
-      if (packet.type === CONNECT) {
-        connection.isWipe = this.#isPersistent && connection.protocolVersion === 4 && (packet.bytes[9]! & 2) !== 0;
-      } else if (packet.type === PUBLISH) this.#published(connection, packet);
+      // A lasting session asks for a clean start only to wipe out what an unknown life has left.
+      if (packet.type === CONNECT) connection.isWipe = this.#isPersistent && (packet.bytes[9]! & 2) !== 0;
+      else if (packet.type === PUBLISH) this.#published(connection, packet);
       else if (packet.type === PUBREL) this.#released(connection, packet);
       else if (packet.type === PINGREQ) this.pingCount++;
     }
@@ -185,6 +222,7 @@ export class Watcher {
     const isFirst = !connection.hasPublished;
     connection.hasPublished = true;
     if (!connection.isConnected) breach('before CONNACK');
+    if (connection.isWipe) breach('in a session that began with a clean start and is to last');
     if (this.#isIdentityDue) breach('before it is stored whose session it is');
     const progress = this.#stored.progress.lanes[lane];
     if (offset >= progress.boundOffset) breach(`beyond the stored bound ${progress.boundOffset}`);
@@ -196,8 +234,16 @@ export class Watcher {
     const isCandidate = isFirst && this.overruns.length > 0;
     if (!isCandidate) connection.lastOffset.set(lane, Math.max(last, offset));
     const isRepeated = this.sent.has(key);
+    if (!isRepeated && offset >= this.#bounds[lane]) {
+      const before = this.priority.waitingBefore(lane, packet.qos);
+      if (before !== undefined) breach(`before ${before} of a higher lane`);
+    }
     this.sent.add(key);
-    if (packet.qos === 0) return;
+    if (packet.qos === 0) {
+      if (this.sentToBeAnswered.has(key)) this.capped.add(key);
+      return;
+    }
+    this.sentToBeAnswered.add(key);
     if (isRepeated && !this.#sentInSession.has(key) && !this.#ended.has(key)) this.repeatedInNewSession++;
     this.#ended.delete(key);
     if (this.#finished.has(key)) breach('its exchange is finished');
@@ -210,14 +256,29 @@ export class Watcher {
     if (packet.isDuplicate && !this.#sentInSession.has(key) && !isUnsure) breach('with DUP, for the first time');
     if (!packet.isDuplicate && this.#sentInSession.has(key)) breach('without DUP, not for the first time');
     this.#sentInSession.add(key);
-    this.#compareBytes(packet, key, breach);
+    this.#compareBytes(connection, packet, key, breach);
   }
 
-  #compareBytes(packet: SeenPacket, key: Key, breach: (text: string) => void): void {
+  #compareBytes(
+    { protocolVersion }: WatchedConnection,
+    packet: SeenPacket,
+    key: Key,
+    breach: (text: string) => void,
+  ): void {
+    const { lane, offset } = placeOf(key);
     const former = this.#bytes.get(key);
-    if (former === undefined || (this.#expires(key) && !this.#sentInLife.has(key))) this.#bytes.set(key, packet.bytes);
-    else if (!isSameButDuplicate(former, packet.bytes)) breach('with other bytes than before');
+    const isNewLife = !this.#sentInLife.has(key);
     this.#sentInLife.add(key);
+    const isCounted = isNewLife && this.#expectations.expires(key);
+    const left = isCounted && protocolVersion === 5 ? this.#expectations.lifeLeftOf(lane, offset) : undefined;
+    const { expirySeconds = 0 } = packet;
+    if (left !== undefined && (expirySeconds < left.leastSeconds || expirySeconds > left.mostSeconds)) {
+      breach(`with ${expirySeconds} s to live; ${left.leastSeconds} to ${left.mostSeconds} s are left`);
+    }
+    if (former === undefined || isCounted) this.#bytes.set(key, packet.bytes);
+    else if (!isSameButFlags(former, packet.bytes, this.#expectations.flagsThatMayChange)) {
+      breach('with other bytes than before');
+    }
   }
 
   #released(connection: WatchedConnection, packet: SeenPacket): void {
@@ -262,15 +323,21 @@ export class Watcher {
   #accepted(connection: WatchedConnection, packet: SeenPacket): void {
     if (packet.reasonCode !== 0) return;
     connection.isConnected = true;
-    connection.sessionPresent = packet.sessionPresent;
-    if (packet.sessionPresent) {
+    this.priority.connected();
+    // A session that was wiped out is a new one, whatever the CONNACK says: one before it may have been lost.
+    const isKept = packet.sessionPresent && connection.host !== this.#wipedHost;
+    connection.sessionPresent = isKept;
+    this.#wipedHost = connection.isWipe ? connection.host : undefined;
+    if (isKept) {
       connection.dueReleases = new Set(this.#knownReceived);
       return;
     }
+    // Which session goes on shows with the next connection: it may be that of another broker.
+    if (connection.isWipe) return;
     this.epoch++;
     this.#sentInSession.clear();
     this.#knownReceived.clear();
-    if (this.#isPersistent && !connection.isWipe) this.#isIdentityDue = true;
+    if (this.#isPersistent) this.#isIdentityDue = true;
   }
 
   #acknowledged(connection: WatchedConnection, packet: SeenPacket): void {
@@ -296,12 +363,12 @@ export class Watcher {
     // A PUBCOMP without a PUBREL ends nothing.
     if (packet.type === PUBCOMP && !connection.released.delete(packetId)) return;
     if (!connection.open.delete(packetId)) return;
-    this.#finished.add(key);
+    this.#finished.set(key, this.#nowMs());
     this.#knownReceived.delete(key);
   }
 }
 
-/** Byte for byte, but for the flag that says that it was sent before. */
-function isSameButDuplicate(one: Buffer, other: Buffer): boolean {
-  return (one[0]! & ~8) === (other[0]! & ~8) && one.subarray(1).equals(other.subarray(1));
+/** Byte for byte, but for some of the flags of the first. */
+function isSameButFlags(one: Buffer, other: Buffer, flags: number): boolean {
+  return (one[0]! & ~flags) === (other[0]! & ~flags) && one.subarray(1).equals(other.subarray(1));
 }

@@ -1,4 +1,7 @@
 /** Carries out what a plan wants to go wrong. */
+import type { LiveConnector } from '../../src/connector/live-connector.js';
+import { NorthError } from '../../src/core/error.js';
+import type { ModelBroker } from './model-broker.js';
 import { ModelLink } from './model-link.js';
 import type { PlannedFault } from './plan.js';
 import type { Random } from './random.js';
@@ -8,6 +11,7 @@ import type { World } from './world.js';
 import { CONNECT_TIMEOUT_MS } from './world-config.js';
 
 const DISK_FAULTS: readonly PlannedFault['kind'][] = ['commitsFail', 'diskFull', 'slowCommits'];
+const REQUEST_REFUSALS = ['CACHE_FULL', 'CACHE_DISK_FULL', 'CACHE_CLOSED', 'SERVICE_STOPPING'];
 export const STOP_DEADLINE_MS = 2000;
 /** A stop may take its deadline, the farewell and what is left to be stored. */
 export const STOP_LONGEST_MS = STOP_DEADLINE_MS + 1000 + 5000 + 1000;
@@ -20,6 +24,7 @@ export class WorldFaults {
   #commitDelayMs = 0;
   #latencyMs: number;
   #dialCount = 0;
+  readonly #happened = new Set<PlannedFault>();
   /** The latest time that the wall clock showed before it jumped. */
   #jumpedFromMs = 0;
 
@@ -74,6 +79,7 @@ export class WorldFaults {
     const dial = this.#dialCount++;
     const fault = this.#world.plan.faults.find((one) => one.kind === 'dial' && one.dial === dial);
     if (fault?.kind !== 'dial') return { delayMs, outcome: 'opens' };
+    this.happened(fault);
     if (fault.outcome === 'slow') return { delayMs: CONNECT_TIMEOUT_MS - 100, outcome: 'opens' };
     return { delayMs, outcome: fault.outcome };
   }
@@ -82,15 +88,11 @@ export class WorldFaults {
     const index = this.links.length;
     const cut = this.#world.plan.faults.find((fault) => fault.kind === 'cut' && fault.connection === index);
     const isCut = cut?.kind === 'cut';
-    const { receiveMaximum, receiveMaxima } = this.#world.plan.broker;
-    if (receiveMaxima !== undefined && index > 0) {
-      this.#world.broker.traits.receiveMaximum = receiveMaxima[Math.min(index, receiveMaxima.length) - 1];
-    }
-    if (receiveMaxima !== undefined || receiveMaximum !== undefined) {
-      this.#world.watcher.receiveMaximum = this.#world.broker.traits.receiveMaximum ?? 65_535;
-    }
     const link = new ModelLink({
       timeline: this.#world.timeline,
+      cutAsPlanned: () => {
+        if (cut !== undefined) this.happened(cut);
+      },
       random: this.#random,
       latencyMs: this.#latencyMs,
       bufferSizeMax: this.#world.plan.bufferSizeMax,
@@ -109,11 +111,13 @@ export class WorldFaults {
     const fate: CommitFate = { isFailing: false, crash: undefined };
     for (const fault of this.#world.plan.faults) {
       if (fault.kind === 'crashAtCommit' && fault.commit === index) {
+        this.happened(fault);
         if (fault.when === 'told') this.#world.crashWhenTold();
         else fate.crash = fault.when;
       }
       if (fault.kind === 'commitsFail' && index >= fault.from && index < fault.from + fault.count) {
         fate.isFailing = true;
+        this.happened(fault);
       }
     }
     this.#world.trace('commit', NOTHING);
@@ -124,9 +128,32 @@ export class WorldFaults {
     if ('atMs' in fault) this.#world.timeline.after(fault.atMs, () => this.#happens(fault));
   }
 
+  /** A planned fault has met something that it could happen to. */
+  happened(fault: PlannedFault): void {
+    this.#happened.add(fault);
+  }
+
+  /** How many of the planned faults of these kinds have happened. */
+  countHappened(...kinds: PlannedFault['kind'][]): number {
+    let count = 0;
+    for (const { kind } of this.#happened) if (kinds.includes(kind)) count++;
+    return count;
+  }
+
+  get allHappened(): readonly PlannedFault[] {
+    return [...this.#happened];
+  }
+
+  hasHappened(...kinds: PlannedFault['kind'][]): boolean {
+    return this.countHappened(...kinds) > 0;
+  }
+
   #happens(fault: PlannedFault & { atMs: number }): void {
-    const { timeline, process, broker, disk } = this.#world;
+    const { timeline, process, disk } = this.#world;
     const { link } = process;
+    const needsLink = ['cutAt', 'halfOpen', 'stall', 'kick'].includes(fault.kind);
+    const needsProcess = ['crashAt', 'restart', 'reconfigure', 'retry', 'remove', 'limits'].includes(fault.kind);
+    if ((!needsLink || (link !== undefined && !link.isCut)) && (!needsProcess || process.isAlive)) this.happened(fault);
     switch (fault.kind) {
       case 'cutAt':
         link?.cut();
@@ -139,17 +166,14 @@ export class WorldFaults {
         timeline.after(fault.durationMs, () => this.#setLatency(this.#world.plan.latencyMs));
         return;
       case 'kick':
-        broker.kick(fault.reasonCode);
+        this.#world.broker.kick(fault.reasonCode);
+        this.#world.spare.kick(fault.reasonCode);
         return;
       case 'crashAt':
         this.#world.crash(fault.arrivingSizeBytes);
         return;
       case 'brokerCrash':
-        broker.isUp = false;
-        broker.crash(fault.keepsSessions);
-        timeline.after(fault.downMs, () => {
-          broker.isUp = true;
-        });
+        this.#crashBroker(fault.isSpare === true ? this.#world.spare : this.#world.broker, fault);
         return;
       case 'stall':
         if (link === undefined) return;
@@ -172,7 +196,49 @@ export class WorldFaults {
         return;
       case 'restart':
         this.#restart(fault.isSameProcess);
+        return;
+      case 'reconfigure':
+        this.#world.reconfigure(fault);
+        this.#restart(false);
+        return;
+      case 'retry':
+        this.#request('A retry', (connector) => connector.retry({ all: true }));
+        return;
+      case 'remove':
+        this.#request('A removal', (connector) => connector.remove({ all: true }));
+        return;
+      case 'limits':
+        this.#setLimits(fault);
     }
+  }
+
+  #crashBroker(broker: ModelBroker, { keepsSessions, downMs }: { keepsSessions: boolean; downMs: number }): void {
+    broker.isUp = false;
+    broker.crash(keepsSessions);
+    this.#world.timeline.after(downMs, () => {
+      broker.isUp = true;
+    });
+  }
+
+  /** Somebody asks for something, and is told why not at most in one of the ways that there are. */
+  #request(name: string, ask: (connector: LiveConnector) => Promise<unknown>): void {
+    const { process, problems } = this.#world;
+    if (!process.isAlive) return;
+    this.#world.promised();
+    ask(process.connector).catch((error: unknown) => {
+      const code = error instanceof NorthError ? error.code : String(error);
+      if (process.isAlive && !REQUEST_REFUSALS.includes(code)) problems.push(`${name} failed: ${code}`);
+    });
+  }
+
+  #setLimits({ onFull, quarantineRetentionMs }: Extract<PlannedFault, { kind: 'limits' }>): void {
+    const { process, disk } = this.#world;
+    const limits = {
+      ...disk.limits,
+      ...(onFull === undefined ? {} : { onFull }),
+      ...(quarantineRetentionMs === undefined ? {} : { quarantineRetentionMs }),
+    };
+    this.#request('A change of the limits', () => process.cache.setLimits(limits));
   }
 
   #setLatency(latencyMs: number): void {

@@ -11,25 +11,33 @@ import { LANES, type Lane } from '../../src/core/lane.js';
 import { ID_RANGES } from '../../src/session/slots.js';
 import { traitsOf } from './broker-habits.js';
 import { Expectations } from './expectations.js';
-import { type Key, keyOf } from './key.js';
+import type { Key } from './key.js';
 import { ModelBroker } from './model-broker.js';
 import { Places } from './places.js';
 import type { WorldPlan } from './plan.js';
-import { type HandedMessage, type Outcome, Producer } from './producer.js';
+import type { HandedMessage } from './producer.js';
 import { Random } from './random.js';
+import { Reception } from './reception.js';
 import { SimulatedDisk } from './simulated-disk.js';
 import { type AskedSave, SimulatedProcess } from './simulated-process.js';
 import { StoredProgress } from './stored-progress.js';
 import { Timeline } from './timeline.js';
 import { Watcher } from './watcher.js';
-import { configOf, limitsOf } from './world-config.js';
+import { Workforce } from './workforce.js';
+import {
+  configOf,
+  keyRetentionMsOf,
+  limitsOf,
+  longestSaveMs,
+  reconfigured,
+  type SettingsChange,
+  SPARE_HOST,
+  settlingMsOf,
+} from './world-config.js';
 import { STOP_DEADLINE_MS, STOP_LONGEST_MS, WorldFaults } from './world-faults.js';
 import type { WorldOptions } from './world-options.js';
 
-/** Longer than the longest pause before a refused message is tried again. */
-const SETTLING_MS = 20 * 60_000;
 const STEPS_MAX = 2_000_000;
-const PRODUCER_RETRY_MS = 200;
 /** A save that failed is tried again after a second; what is idle for longer, and for each that is to fail, has none. */
 const CALM_MS = 2500;
 const CALM_PER_FAILURE_MS = 1100;
@@ -42,11 +50,13 @@ export class World {
   readonly stored: StoredProgress;
   readonly places: Places;
   readonly disk: SimulatedDisk;
+  /** What has arrived, whichever broker it came to. */
+  readonly reception = new Reception();
   readonly broker: ModelBroker;
+  /** The one beside it, which nobody dials unless the plan has it. */
+  readonly spare: ModelBroker;
   readonly watcher: Watcher;
-  readonly producers: readonly Producer[];
-  /** All messages that anybody wants to hand in, by name. */
-  readonly messages = new Map<Key, HandedMessage>();
+  readonly workforce: Workforce;
   readonly problems: string[] = [];
   readonly expectations = new Expectations(this);
   readonly faults: WorldFaults;
@@ -61,7 +71,7 @@ export class World {
   /** Digest of everything that has happened: the same plan gives the same. */
   digest = 0;
   readonly #random: Random;
-  readonly #config: ConnectorConfig;
+  #config: ConnectorConfig;
   readonly #saves = new WeakMap<SessionProgress, AskedSave>();
   readonly #isTraced: boolean;
   #stepCount = 0;
@@ -79,7 +89,7 @@ export class World {
     this.#config = configOf(plan);
     const justifies = (lane: Lane, offset: number): boolean => this.expectations.isJustified(lane, offset);
     this.stored = beginning?.stored.copy(justifies) ?? new StoredProgress(plan.firstOffset, justifies);
-    this.places = beginning?.places.copy() ?? new Places();
+    this.places = beginning?.places.copy() ?? new Places((name) => this.expectations.mayBeStoredAgain(name));
     this.timeline.nowMs = beginning?.nowMs ?? 0;
     this.disk = openDisk({
       limits: limitsOf(plan),
@@ -90,23 +100,51 @@ export class World {
       mayFail: plan.faults.some(({ kind }) => kind === 'diskFull'),
       fateOf: (commit) => this.faults.commitFate(commit),
       saved: (progress, hasIdentity) => this.#saved(progress, hasIdentity),
+      retried: (counts) => {
+        for (const lane of LANES) this.process.retried[lane] += counts[lane];
+      },
       problems: this.problems,
     });
-    this.broker = new ModelBroker(
-      traitsOf(plan, () => this.#unusedId()),
-      this.timeline,
-      this.#random,
+    const traits = traitsOf(
+      plan,
+      () => this.#unusedId(),
+      (fault) => this.faults.happened(fault),
+      (name) => this.places.isMoved(name),
     );
-    this.watcher = new Watcher(this.stored, this.places, plan.isPersistent, (key) => this.expectations.expires(key));
-    this.watcher.overruns = this.broker.overruns;
-    this.producers = this.#employ(beginning?.outcomes);
+    this.broker = new ModelBroker(traits, this.reception, this.timeline, this.#random);
+    this.spare = new ModelBroker(traits, this.reception, this.timeline, this.#random);
+    this.watcher = new Watcher({
+      stored: this.stored,
+      places: this.places,
+      expectations: this.expectations,
+      isPersistent: plan.isPersistent,
+      nowMs: () => this.timeline.nowMs,
+      // A lane that is read in small pieces is not there now and then, and others go on meanwhile.
+      patienceMs: plan.readAheadBytes === undefined ? 3 * longestSaveMs(plan) : Number.POSITIVE_INFINITY,
+    });
+    this.watcher.overruns = this.reception.overruns;
+    this.workforce = new Workforce({
+      plan,
+      timeline: this.timeline,
+      places: this.places,
+      problems: this.problems,
+      process: () => this.process,
+      promised: () => this.promised(),
+      answered: (what) => this.trace(what, NOTHING),
+      outcomes: beginning?.outcomes,
+    });
     if (beginning !== undefined) {
-      this.disk.draftCount = beginning.draftCount;
+      this.disk.quarantine.draftCount = beginning.draftCount;
       this.broker.recall(beginning.broker);
       this.newProcessCount++;
     }
     this.faults = new WorldFaults(this, this.#random);
     this.process = this.#start();
+  }
+
+  /** All messages that anybody wants to hand in, by name. */
+  get messages(): ReadonlyMap<Key, HandedMessage> {
+    return this.workforce.messages;
   }
 
   /** Runs to the end and gives what is wrong; nothing when all is well. */
@@ -123,7 +161,7 @@ export class World {
 
   /** Lets the time pass until everything has its end and the connection stands, and stays. */
   async #settle(): Promise<void> {
-    const deadlineMs = this.timeline.nowMs + SETTLING_MS;
+    const deadlineMs = this.timeline.nowMs + settlingMsOf(this.plan);
     do {
       while (this.isWell && !this.isIdle && this.timeline.nowMs < deadlineMs) {
         if (!(await this.#step(deadlineMs))) break;
@@ -138,7 +176,7 @@ export class World {
   async #takeStock(): Promise<void> {
     this.process.review();
     this.finalStatus = await this.#resolve('status', this.process.connector.status(), 5000);
-    this.problems.push(...this.disk.audit(this.process.store));
+    this.problems.push(...this.disk.audit(this.process.store), ...this.disk.auditArchive(this.process.store));
   }
 
   /** Gives the memory of the disk back. */
@@ -152,13 +190,13 @@ export class World {
     const lanes = LANES.map(
       (lane) => `${lane} ${stored.progress.lanes[lane].firstUnsettled} of ${stored.nextOffsets[lane]}`,
     ).join(', ');
-    const due = this.producers.filter(({ isDone }) => !isDone).length;
+    const due = this.workforce.producers.filter(({ isDone }) => !isDone).length;
     const alive = process.isAlive ? process.state : 'dead';
     return `${alive}, thread ${process.thread.isIdle ? 'idle' : 'busy'}, ${due} producers wait, ${lanes}`;
   }
 
   found(): string[] {
-    return [...this.problems, ...this.places.problems, ...this.watcher.problems, ...this.broker.problems];
+    return [...this.problems, ...this.places.problems, ...this.watcher.problems, ...this.reception.problems];
   }
 
   /** Everything that was handed in has its end, the connection stands, and nothing is under way to the disk. */
@@ -175,7 +213,7 @@ export class World {
       !process.link.isDead &&
       !this.isRestarting &&
       this.stored.isAllSettled &&
-      this.producers.every(({ isDone }) => isDone)
+      this.workforce.producers.every(({ isDone }) => isDone)
     );
   }
 
@@ -184,7 +222,7 @@ export class World {
       this.problems.length === 0 &&
       this.places.problems.length === 0 &&
       this.watcher.problems.length === 0 &&
-      this.broker.problems.length === 0
+      this.reception.problems.length === 0
     );
   }
 
@@ -238,25 +276,26 @@ export class World {
 
   /** What is idle stays so: nothing is written but pings, and nothing is stored. */
   async #stayIdle(): Promise<void> {
-    const { disk, watcher, plan, broker, process } = this;
+    const { disk, watcher, plan, reception, process } = this;
     const { commitCount } = disk;
     const { publishCount, pingCount } = watcher;
-    const { connectionCount } = broker;
+    const { connectionCount } = reception;
     process.link?.heal();
-    await this.#pass(plan.keepaliveSeconds * 3000);
+    const keepaliveSeconds = reception.grants.at(-1)?.serverKeepAliveSeconds ?? plan.keepaliveSeconds;
+    await this.#pass(keepaliveSeconds * 3000);
     if (!this.isWell) return;
     // The thread of the cache may be looking for what has been kept for its time.
     if (!this.#isDone) this.problems.push(`It does not stay idle: ${this.describe()}`);
     if (disk.commitCount !== commitCount) this.problems.push('It stores while it is idle.');
     if (watcher.publishCount !== publishCount) this.problems.push('It publishes while it is idle.');
-    if (broker.connectionCount !== connectionCount) this.problems.push('It reconnects while it is idle.');
+    if (reception.connectionCount !== connectionCount) this.problems.push('It reconnects while it is idle.');
     const pings = watcher.pingCount - pingCount;
     if (pings < 2 || pings > 6) this.problems.push(`${pings} pings were sent in three keep-alive intervals.`);
   }
 
   /** It stops within its deadline, and afterwards nothing of it acts any more. */
   async #stop(): Promise<void> {
-    const { process, disk, watcher, broker } = this;
+    const { process, disk, watcher, reception } = this;
     await this.#resolve('close', process.connector.close(STOP_DEADLINE_MS), STOP_LONGEST_MS);
     if (!this.isWell) return;
     if (!process.isAlive) {
@@ -269,53 +308,11 @@ export class World {
     if (process.state !== 'stopped') this.problems.push(`It is closed and its state is ${process.state}.`);
     const { commitCount } = disk;
     const { writtenSizeBytes } = watcher;
-    const { connectionCount } = broker;
+    const { connectionCount } = reception;
     await this.#pass(120_000);
     if (disk.commitCount !== commitCount) this.problems.push('It stores after it was stopped.');
     if (watcher.writtenSizeBytes !== writtenSizeBytes) this.problems.push('It writes after it was stopped.');
-    if (broker.connectionCount !== connectionCount) this.problems.push('It connects after it was stopped.');
-  }
-
-  /** @param outcomes what each producer has heard already; those that have not asked yet never do. */
-  #employ(outcomes?: readonly Outcome[]): Producer[] {
-    const next: Record<Lane, number> = { command: 0, alert: 0, telemetry: 0 };
-    for (const lane of LANES) next[lane] = this.plan.firstOffset;
-    return [...this.plan.appends]
-      .sort((a, b) => a.atMs - b.atMs)
-      .map((append, i) => {
-        const names = append.messages.map(() => keyOf(append.lane, next[append.lane]++));
-        const producer = new Producer(append, names, i, this.places, this.problems);
-        for (const message of producer.messages) this.messages.set(message.name, { ...message, producer });
-        const outcome = outcomes?.[i];
-        if (outcome === 'due') producer.outcome = 'unknown';
-        else if (outcome !== undefined) producer.outcome = outcome;
-        producer.abandoned();
-        if (!producer.isDone) this.timeline.after(append.atMs - this.timeline.nowMs, () => this.#hand(producer));
-        return producer;
-      });
-  }
-
-  /** While nobody is there to take it, the producer tries again. */
-  #hand(producer: Producer): void {
-    const { process } = this;
-    if (!process.isAlive) {
-      this.timeline.after(PRODUCER_RETRY_MS, () => this.#hand(producer));
-      return;
-    }
-    this.#isPromised = true;
-    producer.hand(
-      process.connector,
-      this.timeline.wallMs,
-      () => process.isAlive,
-      (receipt, code) => {
-        this.trace(code ?? 'receipt', NOTHING);
-        if (receipt !== undefined) {
-          process.accepted[producer.plan.lane] += producer.messages.length;
-          process.accepted.telemetry += producer.plan.unmappedCount ?? 0;
-        }
-        if (producer.outcome === 'due') this.timeline.after(PRODUCER_RETRY_MS, () => this.#hand(producer));
-      },
-    );
+    if (reception.connectionCount !== connectionCount) this.problems.push('It connects after it was stopped.');
   }
 
   #start(): SimulatedProcess {
@@ -324,7 +321,9 @@ export class World {
       random: this.#random,
       disk: this.disk,
       stored: this.stored,
-      broker: this.broker,
+      brokerOf: (host) => (host === SPARE_HOST ? this.spare : this.broker),
+      keyRetentionMs: keyRetentionMsOf(this.plan),
+      readAheadBytes: this.plan.readAheadBytes,
       watcher: this.watcher,
       config: this.#config,
       problems: this.problems,
@@ -343,6 +342,8 @@ export class World {
     if (!process.isAlive) return;
     this.trace('crash', NOTHING);
     this.crashCount++;
+    const lagging = this.expectations.laggingSettlement();
+    if (lagging !== undefined) this.problems.push(lagging);
     this.end(arrivingSizeBytes);
     timeline.after(this.#random.between(1, 300), () => this.startAnew());
   }
@@ -352,11 +353,12 @@ export class World {
     this.process.end(arrivingSizeBytes);
     this.isRestarting = false;
     this.#crashesWhenTold = false;
-    for (const producer of this.producers) {
-      const wasAsked = producer.outcome === 'asked';
-      producer.abandoned();
-      if (wasAsked && !producer.isDone) this.timeline.after(PRODUCER_RETRY_MS, () => this.#hand(producer));
-    }
+    this.workforce.abandoned();
+  }
+
+  /** From its next process on, the connector has other settings. */
+  reconfigure(change: SettingsChange): void {
+    this.#config = reconfigured(this.#config, change);
   }
 
   startAnew(): void {
