@@ -72,7 +72,8 @@ export class Handshake {
    * longer there: after a crash, a new and empty one would be taken for it.
    */
   mustWait(broker: string, stored: SessionIdentity | undefined): boolean {
-    return this.#mustStartClean && stored?.broker === broker && stored.clientId === this.#options.clientId;
+    if (!this.#mustStartClean || broker !== this.#broker) return false;
+    return stored?.broker === broker && stored.clientId === this.#options.clientId;
   }
 
   /**
@@ -83,7 +84,10 @@ export class Handshake {
    */
   begin(broker: string, protocolVersion: 4 | 5, present: SessionIdentity | undefined): Uint8Array {
     const { clientId, persistent } = this.#options;
-    if (broker !== this.#broker) this.#wasWiped = false;
+    if (broker !== this.#broker) {
+      this.#wasWiped = false;
+      this.#mustStartClean = false;
+    }
     this.#broker = broker;
     this.#protocolVersion = protocolVersion;
     // A lasting session never begins with a clean start: under MQTT 3.1.1 it would end with its connection, and under

@@ -22,6 +22,9 @@ const CAUTION_WIDTH_MAX = 4;
 /** With the time-outs that grow, so many take about two hours: a broker that only hangs for a while is waited for. */
 const FRUITLESS_MAX = 12;
 
+/** So many candidates in a row are too much. What the broker holds is among the first of the lanes. */
+const OVERRUNS_MAX = 200;
+
 export interface Candidate {
   cursor: LaneCursor;
   /** So many QoS 2 messages of the lane are passed over. */
@@ -48,6 +51,8 @@ export class Resend {
   #firstLane = 0;
   /** Connections in a row on which nothing was answered although as many as possible went out. */
   #fruitlessCount = 0;
+  /** Overruns in a row by a single message, with nothing answered in between. */
+  #overrunsCount = 0;
   /** Lanes in a row without a candidate. */
   #missingCount = 0;
   /** Per lane, messages of QoS 2 that still go one at a time. */
@@ -61,9 +66,12 @@ export class Resend {
   }
 
   /** A new connection on which so many may be in flight; for `heldMax` see `ConnectionTerms`. */
-  begin(heldMax: number, windowMax: number): void {
+  begin(heldMax: number, windowMax: number, isSessionKept: boolean): void {
     this.isUnderWay = true;
-    if (heldMax === 0) this.#fruitlessCount = 0;
+    if (!isSessionKept) {
+      this.#fruitlessCount = 0;
+      this.#overrunsCount = 0;
+    }
     // With more room than at the last overrun the broker is perhaps not full any more.
     if (windowMax > this.#windowMax) this.#turn = 0;
     this.#windowMax = windowMax;
@@ -89,6 +97,7 @@ export class Resend {
   ended(isByBroker: boolean, isOverrun: boolean): void {
     this.#firstLane = 0;
     if (isOverrun && this.isAlone) this.#turn++;
+    if (isOverrun && this.#ledger.inflight <= 1) this.#overrunsCount++;
     this.#cautionWidth = 1;
     this.isAlone = isOverrun || (this.isUnsure && isByBroker);
   }
@@ -101,7 +110,8 @@ export class Resend {
   unanswered(): void {
     if (this.isUnderWay) this.#firstLane = (this.#firstLane + 1) % LANES.length;
     const isCautious = this.#cautionCounts.some((count) => count > 0);
-    this.#fruitlessCount = isCautious && this.#cautionWidth === CAUTION_WIDTH_MAX ? this.#fruitlessCount + 1 : 0;
+    // With care, more is tried at once first.
+    if (this.isUnderWay && (!isCautious || this.#cautionWidth === CAUTION_WIDTH_MAX)) this.#fruitlessCount++;
     this.#cautionWidth = Math.min(CAUTION_WIDTH_MAX, this.#cautionWidth + 1);
     this.isAlone = false;
   }
@@ -109,14 +119,15 @@ export class Resend {
   /** Something was answered. */
   answered(): void {
     this.#fruitlessCount = 0;
+    this.#overrunsCount = 0;
   }
 
   /**
-   * True when care leads nowhere: all that may go out at once is never answered. Then only a new session helps, in which
-   * nothing is held, at the price that what is in doubt may arrive twice.
+   * True when care leads nowhere: all that may go out at once is never answered, or whatever goes out is too much. Then only
+   * a new session helps, in which nothing is held, at the price that what is in doubt may arrive twice.
    */
   get needsNewSession(): boolean {
-    return this.#fruitlessCount >= FRUITLESS_MAX;
+    return this.#fruitlessCount >= FRUITLESS_MAX || this.#overrunsCount >= OVERRUNS_MAX;
   }
 
   /** The lane has none so deep; when none of them has, the search begins anew with the next connection. */

@@ -107,8 +107,8 @@ export class Sender {
   }
 
   /** A new connection: nothing of the former one holds. */
-  begin(terms: ConnectionTerms, nowMs: number): void {
-    this.resend.begin(terms.heldMax, terms.window.limit);
+  begin(terms: ConnectionTerms, isSessionKept: boolean, nowMs: number): void {
+    this.resend.begin(terms.heldMax, terms.window.limit, isSessionKept);
     this.isTurnFull = false;
     this.resumeAtMs = undefined;
     this.output.writtenAtMs = nowMs;

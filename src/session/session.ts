@@ -418,7 +418,7 @@ export class Session {
 
   #sayGoodbye(): void {
     this.#enter('closing');
-    this.#sender.output.write(encodeDisconnect(this.#protocolVersion), this.#nowMs);
+    if (!this.#isConnectDue) this.#sender.output.write(encodeDisconnect(this.#protocolVersion), this.#nowMs);
     this.#port.close(true);
   }
 }

@@ -42,7 +42,7 @@ export class Turn {
     liveness.setKeepalive(keepaliveSeconds * 1000);
     acknowledgements.begin(nowMs);
     experience.granted(terms.window, nowMs);
-    sender.begin(terms, nowMs);
+    sender.begin(terms, isSessionKept, nowMs);
     ledger.resume(isSessionKept);
     // Nothing may be published in a new session before it is on disk that the old one is gone: after a crash its PUBRECs
     // would otherwise be taken for those of the new one.

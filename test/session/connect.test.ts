@@ -204,3 +204,28 @@ test('what comes after a breach of the protocol is ignored, and nothing is writt
   assert.deepEqual(stage.sent(), []);
   assert.equal(stage.session.countsOf('telemetry').published, 0);
 });
+
+test('a session that is closed before its CONNECT could be sent says nothing', () => {
+  const stage = new Stage({});
+  stage.accept('telemetry', 2, { qos: 2 });
+  stage.online({}, 'A');
+  stage.lose();
+  stage.isHoldingSaves = true;
+  stage.online({}, 'B');
+  stage.lose();
+  stage.connect('A');
+  stage.answer({ cmd: 'connack', sessionPresent: true, reasonCode: 0 });
+  stage.session.connected('A', 5, stage.nowMs);
+  stage.sent();
+  stage.session.drain(stage.nowMs, stage.wallMs);
+  assert.deepEqual(stage.sent(), []);
+});
+
+test('what is to be wiped out at one broker is not wiped out at another', () => {
+  const stage = new Stage({ identity: { broker: 'A', clientId: 'stage' } });
+  stage.connect('B');
+  stage.answer({ cmd: 'connack', sessionPresent: true, reasonCode: 0 });
+  assert.equal(stage.connect('A').clean, false);
+  stage.answer({ cmd: 'connack', sessionPresent: true, reasonCode: 0 });
+  assert.equal(stage.session.state, 'online');
+});

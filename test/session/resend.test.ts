@@ -126,3 +126,19 @@ test('a broker that takes less after its restart than it holds is offered what i
   exchange(stage, 't1');
   assert.deepEqual(stage.sentWords(), ['PUBREL t1', 'PUBLISH t0 dup']);
 });
+
+test('a broker for which every single message is too much gets a new session in the end', () => {
+  const stage = new Stage({});
+  stage.online({ properties: { receiveMaximum: 1 } });
+  stage.accept('telemetry', 3, { qos: 2 });
+  let isClean = false;
+  for (let connection = 0; connection < 400 && !isClean; connection++) {
+    stage.answer(OVERRUN);
+    stage.flush();
+    stage.pass(5000);
+    isClean = stage.connect().clean === true;
+    stage.answer({ cmd: 'connack', sessionPresent: !isClean, reasonCode: 0, properties: { receiveMaximum: 1 } });
+    stage.pass(10);
+  }
+  assert.ok(isClean);
+});

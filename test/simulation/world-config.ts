@@ -55,7 +55,8 @@ const SILENCE_SETTLING_MS = 12 * 3_600_000;
 
 /** So long a world may take to come to rest. */
 export function settlingMsOf({ broker }: WorldPlan): number {
-  return (broker.silencing?.length ?? 0) > 0 ? SILENCE_SETTLING_MS : SETTLING_MS;
+  const isSlow = (broker.silencing?.length ?? 0) > 0 || broker.pubrecsMax !== undefined;
+  return isSlow ? SILENCE_SETTLING_MS : SETTLING_MS;
 }
 
 export interface SettingsChange {
