@@ -110,7 +110,7 @@ export class Experience {
       const { answeredOrder = 0, answeredReleaseOrder } = acknowledgements;
       this.suspicion.answerMissing(nowMs - ackTimeoutMs, answeredOrder, answeredReleaseOrder);
     } else {
-      ledger.openExchanges.connectionDied();
+      if (ledger.unansweredCount === 0) ledger.openExchanges.connectionDied();
       const isQos2Known = this.#protocolVersion === 5 || acknowledgements.isQos2Proven;
       const isRefusal = this.suspicion.connectionDied(reason.message, isByBroker, isQos2Known);
       if (isRefusal) this.#options.qos2Refused();

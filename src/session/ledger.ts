@@ -164,6 +164,18 @@ export class Ledger {
     return offset !== undefined && offset < cursor.resendHigh && this.slots.isEnded[id] === 0;
   }
 
+  /** Messages of which a PUBLISH or a PUBREL was sent on this connection and is not answered. */
+  get unansweredCount(): number {
+    let count = this.releasedCount;
+    for (const cursor of this.cursors) {
+      let id = cursor.headId;
+      for (let offset = cursor.head; offset < cursor.sentHigh; offset++, id = cursor.idAfter(id)) {
+        if (this.slots.state[id] === SENT) count++;
+      }
+    }
+    return count;
+  }
+
   /** True when something was sent in a session that the broker has lost, and is not done. */
   get isInDoubt(): boolean {
     return this.cursors.some(({ head, doubtHigh }) => head < doubtHigh);

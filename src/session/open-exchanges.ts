@@ -70,7 +70,7 @@ export class OpenExchanges {
     for (const exchange of this.#exchanges.values()) exchange.releasedMs = NOT_RELEASED;
   }
 
-  /** The broker has ended the connection, or says nothing any more. */
+  /** The broker has ended the connection, or says nothing any more, and nothing else was unanswered on it. */
   connectionDied(): void {
     let isWaiting = false;
     for (const { releasedMs, end } of this.#exchanges.values()) {
@@ -78,6 +78,21 @@ export class OpenExchanges {
     }
     this.#deathsCount = isWaiting ? this.#deathsCount + 1 : 0;
     if (this.#deathsCount >= DEATHS_MAX) this.isWithheld = true;
+  }
+
+  /**
+   * Until when something may still come of these exchanges; undefined: of none. While it is looked for what the broker cannot
+   * bear, everything else waits for that, so that it can be told whether it is one of their PUBRELs.
+   */
+  pendingUntilMs(nowMs: number): number | undefined {
+    if (this.isWithheld) return undefined;
+    let untilMs: number | undefined;
+    for (const { releasedMs, end } of this.#exchanges.values()) {
+      if (end !== 'open') continue;
+      const dueMs = (releasedMs === NOT_RELEASED ? nowMs : releasedMs) + PUBREL_TIMEOUT_MS;
+      if (dueMs > nowMs) untilMs = Math.max(untilMs ?? 0, dueMs);
+    }
+    return untilMs;
   }
 
   /** Calls `release` for those whose PUBREL is due, until it gives false; `isStored` tells what is in quarantine on disk. */

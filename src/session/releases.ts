@@ -19,6 +19,11 @@ export class Releases {
   /** @param underWayMax so many PUBRELs may be unanswered: one of them may be what the broker cannot bear. */
   send(nowMs: number, underWayMax: number): void {
     const ledger = this.#ledger;
+    const isSearching = underWayMax !== Number.POSITIVE_INFINITY;
+    if (isSearching && ledger.openExchanges.pendingUntilMs(nowMs) !== undefined) {
+      this.#endExchanges(nowMs);
+      return;
+    }
     const due = ledger.releasable;
     let done = 0;
     for (; done < due.length && this.#output.isWritable && ledger.releasedCount < underWayMax; done++) {

@@ -27,6 +27,8 @@ const DOUBLINGS_MAX = 6;
 const UNKNOWN_QOS_DOUBLINGS = 3;
 /** So few suspects are tried one at a time at once. */
 const FEW_SUSPECTS = 32;
+/** With the time-outs that grow, so many take about two hours. */
+const RELEASES_MISSED_MAX = 12;
 /** So often a message is passed over before it is condemned. */
 const SILENCES_MAX = 3;
 
@@ -104,14 +106,27 @@ export class Suspicion {
     // A broker that answers some only when it has got others would wait for them for ever in a narrow window.
     this.#widen();
     this.#eachUnanswered((_cursor, id, offset) => {
-      const answeredOrder = slots.state[id] === RELEASED ? Math.max(publishOrder, releaseOrder) : publishOrder;
-      if (slots.timeMs[id]! > overdueMs || answeredOrder < slots.sentOrder[id]!) return;
+      const isReleased = slots.state[id] === RELEASED;
+      const answeredOrder = isReleased ? Math.max(publishOrder, releaseOrder) : publishOrder;
+      if (slots.timeMs[id]! > overdueMs) return;
+      if (answeredOrder < slots.sentOrder[id]!) {
+        if (isReleased) this.#missRelease(id, offset);
+        return;
+      }
       const silences = slots.silences[id]! + 1;
       slots.silences[id] = silences;
       if (silences < SILENCES_MAX) return;
       const reason = `The broker did not answer it in ${silences} connections, but answered others that were sent later.`;
       this.#condemn(id, offset, reason);
     });
+  }
+
+  /** Nothing came after the PUBREL by which it could be told. It had been taken before; it is not waited for, for ever. */
+  #missRelease(id: number, offset: number): void {
+    const { slots } = this.#ledger;
+    slots.deaths[id] = Math.min(255, slots.deaths[id]! + 1);
+    if (slots.deaths[id]! < RELEASES_MISSED_MAX) return;
+    this.#condemn(id, offset, `The broker did not answer its PUBREL in ${RELEASES_MISSED_MAX} connections.`);
   }
 
   /** Everything whose PUBREL is not answered: a broker that bears one PUBREL badly may bear others as badly. */

@@ -103,15 +103,23 @@ export class Turn {
       next = Math.min(next, this.#deferredDueMs ?? next, sender.resumeAtMs ?? next);
       if (nowMs < experience.quietUntilMs) next = Math.min(next, experience.quietUntilMs);
       if (sender.isTurnFull) next = Math.min(next, nowMs);
+      next = Math.min(next, this.#exchangesEndMs(nowMs) ?? next);
       if (ledger.inflight > 0 && this.#oldest === undefined) next = Math.min(next, this.#lookAtMs);
       next = Math.min(next, liveness.nextMs(sender.output.writtenAtMs, this.#oldest));
     }
     return next === Number.POSITIVE_INFINITY ? undefined : next;
   }
 
+  /** Until when publishing waits for exchanges that are left open: only while a search is on. */
+  #exchangesEndMs(nowMs: number): number | undefined {
+    const { ledger, experience } = this.#parts;
+    if (experience.suspicion.narrowedTo === undefined) return undefined;
+    return ledger.openExchanges.pendingUntilMs(nowMs);
+  }
+
   #allowedIn(state: SessionState, nowMs: number): Allowed {
     if (nowMs < this.#parts.experience.quietUntilMs) return 'nothing';
-    if (state === 'draining') return 'PUBRELs';
+    if (state === 'draining' || this.#exchangesEndMs(nowMs) !== undefined) return 'PUBRELs';
     return this.#parts.ledger.openExchanges.isWithheld ? 're-sends' : 'all';
   }
 }

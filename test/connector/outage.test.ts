@@ -98,7 +98,7 @@ test('a broker that swallows everything is noticed, and nothing is lost', async 
   await subject.untilOnline();
   proxy.swallow('toBroker');
   await subject.send('1', '2');
-  await subject.untilFailed('ACK_OVERDUE');
+  await subject.untilFailed('KEEPALIVE_TIMEOUT');
   proxy.resume('toBroker');
   await subject.send('3');
   await subject.untilEmpty();

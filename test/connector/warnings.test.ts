@@ -79,6 +79,7 @@ function connection(grant: Grant, isSessionLost = false): ConnectionGrant {
     grant: { ...grant, serverKeepaliveSeconds: undefined, assignedClientId: undefined },
     protocolVersion: 5,
     isSessionLost,
+    isInDoubt: false,
     // Only what the transport found in the broker's certificate is looked at, and there is none.
     attempt: { broker: { ...ANY_BROKER }, protocolVersion: 5 },
     opened: undefined,

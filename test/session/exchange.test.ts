@@ -274,3 +274,15 @@ test('several messages whose PUBRELs are never answered go to quarantine, and th
   }
   assert.deepEqual([...stage.cache.quarantine.keys()].sort(), ['t0', 't2', 't3']);
 });
+
+test('a PUBREL that is never answered while nothing else is sent is given up in the end', () => {
+  const stage = new Stage({ ackTimeoutMs: 30_000 });
+  stage.accept('telemetry', 1, { qos: 2 });
+  stage.online();
+  stage.acknowledge('pubrec', ['t0']);
+  for (let connection = 0; connection < 20 && stage.cache.quarantine.size === 0; connection++) {
+    stage.pass(700_000);
+    stage.online(KEPT);
+  }
+  assert.deepEqual([...stage.cache.quarantine.keys()], ['t0']);
+});

@@ -72,7 +72,7 @@ export function repetitionProblems({ reception, plan, places }: World): string[]
  * Within a lane and a QoS, messages are delivered for the first time in the order in which they were accepted. One that can
  * expire is left out: it may have been dropped when the process ended, and the next one does not know that.
  */
-export function orderProblems({ reception, messages, places, plan }: World): string[] {
+export function orderProblems({ reception, messages, places, plan, newProcessCount }: World): string[] {
   const last = new Map<string, number>();
   const seen = new Set<Key>();
   const problems: string[] = [];
@@ -81,6 +81,10 @@ export function orderProblems({ reception, messages, places, plan }: World): str
     ({ maximumQos }, i) => maximumQos < (reception.grants[i - 1]?.maximumQos ?? 0),
   );
   if (isQosLowered) return [];
+  // What we set aside unsent, because of its topic or its size, and had not stored yet, a new process may send after all.
+  const { refused, maximumPacketSizeBytes, grants } = plan.broker;
+  const setsAside = refused !== undefined || maximumPacketSizeBytes !== undefined || grants !== undefined;
+  if (setsAside && newProcessCount > 0) return [];
   for (const { key: name, qos } of reception.deliveries) {
     const isExpiring = (messages.get(name)?.message.expirySeconds ?? 0) > 0;
     // At QoS 0 a message that a cut has swallowed may come after others once the process is a new one.

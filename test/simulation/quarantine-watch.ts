@@ -70,9 +70,7 @@ export class QuarantineWatch {
 
   #noteRetried(db: Database.Database, lane: Lane, from: number, to: number): void {
     const index = laneIndex(lane);
-    if (from !== this.#stored.nextOffsets[lane]) this.#problems.push(`A retry to ${lane} got the offset ${from}.`);
-    this.#stored.nextOffsets[lane] = to;
-    // The first of them may follow, in the same row, what was appended in the same transaction.
+    // In the same row there may be, before and after them, what was appended in the same transaction.
     const rows = db
       .prepare<[number, number], { key: number; data: Buffer }>(
         'SELECT key, data FROM batch WHERE key + count > ? AND key < ? ORDER BY key',
@@ -81,7 +79,7 @@ export class QuarantineWatch {
     for (const { key, data } of rows) {
       let offset = key - placeKey(index, 0);
       for (const name of namesIn(data)) {
-        if (offset >= from) this.#putBack(name, lane, offset);
+        if (offset >= from && offset < to) this.#putBack(name, lane, offset);
         offset++;
       }
     }

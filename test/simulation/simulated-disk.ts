@@ -164,11 +164,9 @@ export class SimulatedDisk {
     for (const [i, request] of requests.entries()) {
       const reply = replies[i];
       if (request.kind === 'append' && reply?.kind === 'appended') {
-        for (const { lane, from, to } of reply.ranges) {
+        for (const { lane, from } of reply.ranges) {
           const batch = request.batches.find((one) => one.lane === lane);
           if (batch !== undefined) places.note(lane, from, batch.data);
-          if (from !== stored.nextOffsets[lane]) problems.push(`An append to ${lane} got the offset ${from}.`);
-          stored.nextOffsets[lane] = to;
         }
         this.quarantine.draftCount += reply.quarantinedIds.length;
         droppedCount += reply.droppedCount;
@@ -178,12 +176,25 @@ export class SimulatedDisk {
         problems.push(...stored.commit(request, epoch));
       }
     }
+    this.#checkOffsets(replies);
     const retried = this.quarantine.note(this.#db, requests, replies, this.#limits);
     this.#options.retried(retried);
     // A bound that the same transaction has lowered holds for what is dropped in it.
     const { telemetry } = stored.progress.lanes;
     if (droppedCount > 0) this.#noteDropped(droppedCount, Math.min(boundOffset, telemetry.boundOffset));
     this.#checkSize(isAppended, requests.length);
+  }
+
+  /** What is appended and what is put back follow each other without a gap, in the order of the requests. */
+  #checkOffsets(replies: readonly StoreReply[]): void {
+    const { stored, problems } = this.#options;
+    for (const reply of replies) {
+      if (reply.kind !== 'appended' && reply.kind !== 'retried') continue;
+      for (const { lane, from, to } of reply.ranges) {
+        if (from !== stored.nextOffsets[lane]) problems.push(`What came to ${lane} got the offset ${from}.`);
+        stored.nextOffsets[lane] = to;
+      }
+    }
   }
 
   /** Which messages gave way is found in the holes: offsets that are counted and have no message. */
@@ -219,7 +230,7 @@ export class SimulatedDisk {
     const free = this.#db.pragma('freelist_count', { simple: true }) as number;
     const size = (this.#pageCount() - free) * PAGE_SIZE_BYTES;
     const isAppendAlone = isAppended && requestCount === 1;
-    const limit = isAppendAlone ? maxSizeBytes - Math.floor(maxSizeBytes / 4) + PAGE_SIZE_BYTES : maxSizeBytes;
+    const limit = isAppendAlone ? maxSizeBytes - Math.floor(maxSizeBytes / 4) + 2 * PAGE_SIZE_BYTES : maxSizeBytes;
     if (size <= limit) return;
     const copied = this.#db
       .prepare<[], number>(`SELECT total(length(record) + ${2 * PAGE_SIZE_BYTES}) FROM quarantine`)

@@ -12,7 +12,7 @@ const KILLS = ['cut', 'cutAt', 'brokerCrash', 'kick', 'halfOpen', 'ack', 'stall'
 const KILLS_LIKE_POISON = 4;
 
 /** So many PUBLISHes above the quota there are at most for each new process and each connection with another quota. */
-const OVERRUNS_EACH_MAX = 20;
+const OVERRUNS_EACH_MAX = 60;
 
 export function verdictOf(world: World): string[] {
   const { places, reception, messages } = world;

@@ -50,12 +50,13 @@ export function configOf(plan: WorldPlan): ConnectorConfig {
 
 /** Longer than the longest pause before a refused message is tried again. */
 const SETTLING_MS = 20 * 60_000;
-/** A broker that is silent may only be slow, and gets twice the time with each connection. */
+/** A broker that is silent, or never answers a PUBREL, may only be slow, and gets twice the time with each connection. */
 const SILENCE_SETTLING_MS = 12 * 3_600_000;
 
 /** So long a world may take to come to rest. */
 export function settlingMsOf({ broker }: WorldPlan): number {
-  const isSlow = (broker.silencing?.length ?? 0) > 0 || broker.pubrecsMax !== undefined;
+  const bad = [...(broker.silencing ?? []), ...(broker.ignoredPubrel ?? [])];
+  const isSlow = bad.length > 0 || broker.pubrecsMax !== undefined;
   return isSlow ? SILENCE_SETTLING_MS : SETTLING_MS;
 }
 
