@@ -75,8 +75,12 @@ export class LanePriority {
     }
   }
 
-  /** A message of this lane goes out for the first time. Gives the key of one that should have gone before it. */
-  waitingBefore(lane: Lane, qos: number): Key | undefined {
+  /**
+   * A message of this lane goes out for the first time. Gives the key of one that should have gone before it.
+   *
+   * @param lastOf the last offset of a lane that went out on this connection.
+   */
+  waitingBefore(lane: Lane, qos: number, lastOf: (lane: Lane) => number): Key | undefined {
     const { nowMs, patienceMs, qosOf, stored, refused } = this.#options;
     if (refused.size > 0) return undefined;
     if (this.#isSendingAgain) this.#sentAgain();
@@ -91,9 +95,19 @@ export class LanePriority {
       // Whoever has to wait for a commit, or for an identifier, is gone past.
       const mustWait = offset >= boundOffset || offset >= firstUnsettled + rangeSizeOf(higher);
       const former = keyOf(higher, offset - rangeSizeOf(higher));
-      if (!mustWait && !stored.quarantine.has(former)) return keyOf(higher, offset);
+      if (mustWait || stored.quarantine.has(former)) continue;
+      if (!this.#hasResendsBefore(higher, offset, lastOf(higher))) return keyOf(higher, offset);
     }
     return undefined;
+  }
+
+  /** In a session that is new, what was sent in the former one goes first, and may have to wait for the quota of QoS 2. */
+  #hasResendsBefore(lane: Lane, offset: number, last: number): boolean {
+    const { stored } = this.#options;
+    for (let before = Math.max(last + 1, stored.progress.lanes[lane].firstUnsettled); before < offset; before++) {
+      if (!stored.isSettled(lane, before) && !stored.quarantine.has(keyOf(lane, before))) return true;
+    }
+    return false;
   }
 
   #oldestUnsent(lane: Lane): { offset: number; atMs: number } | undefined {

@@ -235,7 +235,7 @@ export class Watcher {
     if (!isCandidate) connection.lastOffset.set(lane, Math.max(last, offset));
     const isRepeated = this.sent.has(key);
     if (!isRepeated && offset >= this.#bounds[lane]) {
-      const before = this.priority.waitingBefore(lane, packet.qos);
+      const before = this.priority.waitingBefore(lane, packet.qos, (one) => connection.lastOffset.get(one) ?? -1);
       if (before !== undefined) breach(`before ${before} of a higher lane`);
     }
     this.sent.add(key);
