@@ -205,6 +205,11 @@ export function readRecord(batch: Uint8Array, at: number): RecordView | undefine
   };
 }
 
+/** The QoS of the record at `at`, where `recordSizeAt` has found one. */
+export function qosAt(batch: Uint8Array, at: number): QoS {
+  return (batch[at + 4]! & 0b11) as QoS;
+}
+
 /** A view of the topic of the record at `at`, where `recordSizeAt` has found one. */
 export function topicAt(batch: Uint8Array, at: number): Uint8Array {
   const start = at + RECORD_HEADER_SIZE_BYTES + ((batch[at + 4]! & FLAG_ORIGIN) === 0 ? 0 : ORIGIN_SIZE_BYTES);

@@ -5,6 +5,7 @@
  */
 
 import { NorthError } from '../core/error.js';
+import type { QoS } from '../core/message.js';
 import { type AcknowledgementType, PUBACK, PUBCOMP, PUBREC } from '../wire/packet-reader.js';
 import { LatencyHistogram } from './latency.js';
 import type { Ledger } from './ledger.js';
@@ -20,6 +21,18 @@ import {
 import type { ConnectionTerms, Sender } from './sender.js';
 import { CONDEMNED, RECEIVED, RELEASABLE, RELEASED, SENT, WAITING } from './slots.js';
 
+/**
+ * What the broker has answered on a connection. PUBLISHes of one QoS are answered in the order in which they were sent
+ * [MQTT-4.6.0-2, MQTT-4.6.0-3]; those of another one may overtake them: some brokers take one message of QoS 2 at a time.
+ */
+export interface Answered {
+  /** By QoS, the place in the order of sending of the last PUBLISH that was answered; 0: none was. */
+  publishOrders: [number, number, number];
+  releaseOrder: number;
+  /** By QoS, when anything was answered last; when the connection began, if nothing was. */
+  atMs: [number, number, number];
+}
+
 export interface AcknowledgementEvents {
   /** A QoS 2 message was acknowledged as one of QoS 1. */
   downgraded(): void;
@@ -30,10 +43,8 @@ export class Acknowledgements {
   readonly latency = new LatencyHistogram();
   /** All that came, over all connections: it tells whether anything passes at all. */
   count = 0;
-  /** When the message was sent on this connection that was the last to be answered; undefined: none was. */
-  answeredOrder: number | undefined;
-  /** The same of PUBRELs; 0: none was. Brokers answer PUBLISHes and PUBRELs in order, but not both together. */
-  answeredReleaseOrder = 0;
+  /** What was answered on this connection. */
+  readonly answered: Answered = { publishOrders: [0, 0, 0], releaseOrder: 0, atMs: [0, 0, 0] };
   /** The broker has sent a PUBREC. */
   isQos2Proven = false;
   /** Of this turn: everything that came, and the exchanges that ended, with the times that they took. */
@@ -56,8 +67,9 @@ export class Acknowledgements {
 
   begin(nowMs: number): void {
     this.#beganMs = nowMs;
-    this.answeredOrder = undefined;
-    this.answeredReleaseOrder = 0;
+    this.answered.publishOrders.fill(0);
+    this.answered.releaseOrder = 0;
+    this.answered.atMs.fill(nowMs);
   }
 
   beginTurn(): void {
@@ -83,7 +95,8 @@ export class Acknowledgements {
       // Whatever its code, the exchange is over: 0x92 says that it was before, and no other one is an error that there is
       // something to be done about [MQTT 5.0 §3.7.2.1].
       if (state !== RELEASED) return undefined;
-      this.answeredReleaseOrder = Math.max(this.answeredReleaseOrder, slots.sentOrder[id]!);
+      this.answered.releaseOrder = Math.max(this.answered.releaseOrder, slots.sentOrder[id]!);
+      this.answered.atMs[2] = nowMs;
       this.#settle(id, nowMs);
       return undefined;
     }
@@ -101,7 +114,9 @@ export class Acknowledgements {
       }
       return undefined;
     }
-    this.answeredOrder = Math.max(this.answeredOrder ?? 0, slots.sentOrder[id]!);
+    const qos = slots.qos[id] as QoS;
+    this.answered.publishOrders[qos] = Math.max(this.answered.publishOrders[qos], slots.sentOrder[id]!);
+    this.answered.atMs[qos] = nowMs;
     // "Packet identifier in use" in answer to a re-send says that the broker has the message already.
     const isHeld = reasonCode === PACKET_ID_IN_USE && slots.isRepeated[id] === 1 && type === PUBREC;
     if (reasonCode >= 0x80 && !isHeld) {
@@ -113,11 +128,12 @@ export class Acknowledgements {
     }
     if (type === PUBACK) {
       // Some brokers answer a QoS 2 PUBLISH with PUBACK: they have taken it, but only at QoS 1.
-      if (slots.qos[id] === 2) this.#events.downgraded();
+      if (qos === 2) this.#events.downgraded();
+      else this.#ledger.settleLowered(id);
       this.#settle(id, nowMs);
       return undefined;
     }
-    if (slots.qos[id] === 1) {
+    if (qos === 1) {
       return new NorthError('BROKER_PROTOCOL', 'The broker answered a QoS 1 message with PUBREC.');
     }
     this.isQos2Proven = true;
@@ -158,6 +174,8 @@ export class Acknowledgements {
     const offset = this.#ledger.cursorOf(id).offsetOf(id);
     if (offset === undefined) return;
     const refusal = refusalOf(reasonCode);
+    // The refusal of a PUBLISH ends its exchange [MQTT-4.3.3-4], and not the one of QoS 2 that it may have begun with.
+    if (slots.qos[id] === 2) slots.isHeld[id] = 0;
     const reason = `The broker answered 0x${reasonCode.toString(16)}${text === undefined ? '' : `: ${text}`}.`;
     if (refusal.action === 'retry') {
       if (refusal.slowDown) terms.window.halve(slots.timeMs[id]!, nowMs);
@@ -167,10 +185,10 @@ export class Acknowledgements {
       slots.refusals[id] = refusals;
       slots.passedCount[id] = this.count;
       if (slots.blames[id]! < REFUSALS_MAX) this.#ledger.defer(id, nowMs + retryPauseMs(refusals));
-      else this.#ledger.condemn(id, offset, { code: 'PUBLISH_RETRIES_EXHAUSTED', reason }, true, false);
+      else this.#ledger.condemn(id, offset, { code: 'PUBLISH_RETRIES_EXHAUSTED', reason }, true);
       return;
     }
-    this.#ledger.condemn(id, offset, { code: refusal.code, reason }, true, false);
+    this.#ledger.condemn(id, offset, { code: refusal.code, reason }, true);
     if (refusal.action !== 'pauseTopic') return;
     const topic = this.#pausedTopics.refused(id, reason, nowMs);
     if (topic !== undefined) this.#events.topicPaused(topic, reason);

@@ -107,8 +107,7 @@ export class Experience {
     if (isByBroker) this.#learnOfMany(nowMs);
     const before = this.suspicion.narrowedTo;
     if (code === 'ACK_OVERDUE') {
-      const { answeredOrder = 0, answeredReleaseOrder } = acknowledgements;
-      this.suspicion.answerMissing(nowMs - ackTimeoutMs, answeredOrder, answeredReleaseOrder);
+      this.suspicion.answerMissing(nowMs - ackTimeoutMs, acknowledgements.answered);
     } else {
       if (ledger.unansweredCount === 0) ledger.openExchanges.connectionDied();
       const isQos2Known = this.#protocolVersion === 5 || acknowledgements.isQos2Proven;

@@ -80,6 +80,7 @@ export class Ledger {
       let id = cursor.headId;
       for (let offset = cursor.head; offset < limit; offset++, id = cursor.idAfter(id)) {
         const state = this.slots.state[id]!;
+        if (!sessionKept) this.slots.isHeld[id] = 0;
         if (state === SENT) this.slots.state[id] = WAITING;
         else if (state === DEFERRED || (state === WAITING && this.slots.isEnded[id] === 1)) {
           // What the broker has refused is no re-send: it keeps its pause and comes after those that the broker may hold.
@@ -120,7 +121,10 @@ export class Ledger {
     slots.isEnded[id] = 0;
     slots.isRepeated[id] = isRepeated ? 1 : 0;
     this.inflight++;
-    if (qos === 2) this.inflightQos2++;
+    if (qos === 2) {
+      this.inflightQos2++;
+      slots.isHeld[id] = 1;
+    }
     if (cursor.next >= cursor.sentHigh) cursor.sentHigh = cursor.next + 1;
     if (cursor.next >= cursor.sessionHigh) cursor.sessionHigh = cursor.next + 1;
   }
@@ -135,6 +139,18 @@ export class Ledger {
   settle(id: number, nowMs: number): void {
     this.#leave(id);
     this.settleUnsent(id, nowMs);
+  }
+
+  /**
+   * A message of QoS 2 is done because the broker has come to take it at a lower QoS only. What it may still hold of the
+   * exchange that it began before, it must not deliver, and its identifier is not free.
+   */
+  settleLowered(id: number): void {
+    const cursor = this.cursorOf(id);
+    const offset = cursor.offsetOf(id);
+    if (this.slots.isHeld[id] === 0 || offset === undefined) return;
+    this.openExchanges.add(id, cursor.lane, offset);
+    this.openExchanges.isWithheld = true;
   }
 
   /** A message is done that was not in flight: it went out at QoS 0, or it expired. */
@@ -221,11 +237,11 @@ export class Ledger {
   }
 
   /**
-   * To quarantine with the reason, in the next commit; the message counts as settled from then on.
-   *
-   * @param isHeld its QoS 2 exchange was not ended by the broker, which may hold it and perhaps deliver it.
+   * To quarantine with the reason, in the next commit; the message counts as settled from then on. When the broker may hold
+   * it, and perhaps deliver it, its exchange is left open.
    */
-  condemn(id: number, offset: number, reason: QuarantineReason, wasInFlight: boolean, isHeld: boolean): void {
+  condemn(id: number, offset: number, reason: QuarantineReason, wasInFlight: boolean): void {
+    const isHeld = this.slots.isHeld[id] === 1;
     if (wasInFlight) this.#leave(id);
     const cursor = this.cursorOf(id);
     const { lane } = cursor;
@@ -305,9 +321,9 @@ export class Ledger {
   /**
    * The message in flight that has waited longest, over all lanes; undefined when none is.
    *
-   * @param answeredOrder place in the order of sending of the last message that was answered on this connection.
+   * @param answeredOrders by QoS, the place in the order of sending of the last message that was answered.
    */
-  oldestSent(answeredOrder: number | undefined): OldestSent | undefined {
+  oldestSent(answeredOrders: Readonly<[number, number, number]>): OldestSent | undefined {
     if (this.inflight === 0) return undefined;
     let oldest: OldestSent | undefined;
     const { slots } = this;
@@ -320,7 +336,7 @@ export class Ledger {
         if (state !== SENT && state !== RELEASED) continue;
         const sentMs = slots.timeMs[id]!;
         if (oldest === undefined || sentMs < oldest.sentMs) {
-          const isPassedOver = state === SENT && answeredOrder !== undefined && answeredOrder > slots.sentOrder[id]!;
+          const isPassedOver = state === SENT && answeredOrders[slots.qos[id] as QoS] > slots.sentOrder[id]!;
           oldest = { sentMs, isPassedOver };
         }
         break;

@@ -38,10 +38,7 @@ export function sessionParts(options: SessionOptions, stored: StoredSession, por
     rateLimit: new RateLimit(options.messagesPerSecond, options.bytesPerSecond),
     maxAgeMs: options.maxAgeMs,
     readAheadBytes: options.readAheadBytes,
-    refuse: (id, cursor, qos, reason) => {
-      const isHeld = qos === 2 && ledger.mayBeHeld(id);
-      ledger.condemn(id, cursor.next - 1, reason, false, isHeld);
-    },
+    refuse: (id, cursor, reason) => ledger.condemn(id, cursor.next - 1, reason, false),
     pausedTopics,
   });
   const acknowledgements = new Acknowledgements(ledger, sender, pausedTopics, {

@@ -100,6 +100,7 @@ export function restoreProgress(
       }
       slots.state[id] = RELEASABLE;
       slots.qos[id] = 2;
+      slots.isHeld[id] = 1;
       slots.receivedOrder[id] = order++;
     }
     cursor.sentHigh = Math.max(cursor.sentHigh, run.to);

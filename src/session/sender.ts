@@ -6,9 +6,8 @@
  */
 
 import type { Lane } from '../core/lane.js';
-import type { QoS } from '../core/message.js';
 import type { QuarantineReason } from '../core/progress.js';
-import { recordSizeAt, topicAt } from '../core/record.js';
+import { qosAt, recordSizeAt, topicAt } from '../core/record.js';
 import type { PublishEncoder } from '../wire/publish-encoder.js';
 import type { LaneCursor } from './lane-cursor.js';
 import type { Ledger } from './ledger.js';
@@ -23,8 +22,8 @@ import type { Window } from './window.js';
 /** One turn writes at most so much, so that acknowledgements and other connectors get their share of the thread. */
 const TURN_SIZE_MAX_BYTES = 1024 * 1024;
 
-/** Sets aside the message that was just stepped over, which would be sent at this QoS. */
-type Refuse = (id: number, cursor: LaneCursor, qos: QoS, reason: QuarantineReason) => void;
+/** Sets aside the message that was just stepped over. */
+type Refuse = (id: number, cursor: LaneCursor, reason: QuarantineReason) => void;
 
 export interface SenderPort {
   write(bytes: Uint8Array): boolean;
@@ -288,10 +287,14 @@ export class Sender {
     const at = cursor.recordAt;
     const size = recordSizeAt(data, at);
     const counts = this.counts[cursor.index];
+    const isEnded = ledger.slots.isEnded[id] === 1;
+    const isDuplicate = offset < cursor.resendHigh && !isEnded;
+    // A new process does not know at which QoS the former one has sent it.
+    const isAnyQos = isDuplicate && ledger.slots.qos[id] === 0;
+    if (isAnyQos && (size === undefined || qosAt(data, at) === 2)) ledger.slots.isHeld[id] = 1;
     if (size === undefined) {
       cursor.skip();
-      const reason = `The record of offset ${offset} is damaged.`;
-      this.#refuse(id, cursor, terms.encoder.maximumQos, { code: 'MESSAGE_UNREADABLE', reason });
+      this.#refuse(id, cursor, { code: 'MESSAGE_UNREADABLE', reason: `The record of offset ${offset} is damaged.` });
       return;
     }
     const qos = terms.encoder.qosOf(data, at);
@@ -310,7 +313,7 @@ export class Sender {
       if (isNew && this.#maxAgeMs > 0 && ageMs >= this.#maxAgeMs) {
         cursor.skip();
         const reason = `It waited for ${Math.round(ageMs / 1000)} s; caching.maxAge allows ${this.#maxAgeMs / 1000} s.`;
-        this.#refuse(id, cursor, qos, { code: 'MESSAGE_EXPIRED', reason });
+        this.#refuse(id, cursor, { code: 'MESSAGE_EXPIRED', reason });
         return;
       }
       if (expirySeconds > 0) {
@@ -323,13 +326,11 @@ export class Sender {
       const pause = this.#pausedTopics.pauseOf(topic, nowMs);
       if (pause !== undefined) {
         cursor.skip();
-        this.#refuse(id, cursor, qos, pause);
+        this.#refuse(id, cursor, pause);
         return;
       }
       this.#pausedTopics.sent(id, topic);
     }
-    const isEnded = ledger.slots.isEnded[id] === 1;
-    const isDuplicate = offset < cursor.resendHigh && !isEnded;
     this.output.reserve(terms.encoder.sizeMax(size), nowMs);
     const from = this.output.size;
     const to = terms.encoder.encode(
@@ -347,7 +348,7 @@ export class Sender {
     if (terms.packetSizeMaxBytes !== undefined && to - from > terms.packetSizeMaxBytes) {
       const reason = `The packet has ${to - from} bytes; the broker takes ${terms.packetSizeMaxBytes}.`;
       cursor.skip();
-      this.#refuse(id, cursor, qos, { code: 'PUBLISH_TOO_LARGE', reason });
+      this.#refuse(id, cursor, { code: 'PUBLISH_TOO_LARGE', reason });
       return;
     }
     this.output.size = to;
@@ -358,6 +359,7 @@ export class Sender {
       cursor.skip();
       counts.published++;
       this.lastUnacknowledgedMs = nowMs;
+      ledger.settleLowered(id);
       ledger.settleUnsent(id, nowMs);
       return;
     }

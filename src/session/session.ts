@@ -9,26 +9,24 @@
  * What survives a crash at any instruction is what the ledger has stored; see `ledger.ts` for what that is, `slots.ts`
  * for the life of a message and DESIGN's rules on the wire for the order of things after a reconnect.
  */
-import type { IConnackPacket, Packet } from 'mqtt-packet';
-import { NorthError } from '../core/error.js';
+import type { NorthError } from '../core/error.js';
 import { type ErrorCode, isErrorCode } from '../core/error-codes.js';
 import { type Lane, laneIndex } from '../core/lane.js';
 import type { Batch } from '../core/progress.js';
 import { encodeDisconnect } from '../wire/control-packets.js';
-import { type AcknowledgementType, PacketReader } from '../wire/packet-reader.js';
-import { answerToUnasked } from '../wire/unasked-delivery.js';
 import type { Acknowledgements } from './acknowledgement.js';
-import { disconnectError, endOf } from './connect-error.js';
+import { endOf } from './connect-error.js';
 import type { Experience } from './experience.js';
 import { Feed } from './feed.js';
-import { Handshake } from './handshake.js';
+import { Handshake, type HandshakeOutcome } from './handshake.js';
+import { Inbound } from './inbound.js';
 import type { LatencyHistogram } from './latency.js';
 import type { Ledger, StoredSession } from './ledger.js';
 import type { Liveness } from './liveness.js';
 import { type SessionOptions, sessionParts } from './parts.js';
 import type { PausedTopics } from './paused-topics.js';
 import type { SessionPort } from './port.js';
-import type { ConnectionTerms, Sender, SenderCounts } from './sender.js';
+import type { Sender, SenderCounts } from './sender.js';
 import { assertWay, type SessionState } from './state.js';
 import { Turn } from './turn.js';
 
@@ -47,12 +45,11 @@ export class Session {
   readonly #liveness: Liveness;
   readonly #pausedTopics: PausedTopics;
   readonly #handshake: Handshake;
+  readonly #inbound: Inbound;
   readonly #turn: Turn;
   readonly #feed: Feed;
   #state: SessionState = 'offline';
   #protocolVersion: 4 | 5 = 5;
-  #reader: PacketReader | undefined;
-  #terms: ConnectionTerms | undefined;
   #error: NorthError | undefined;
   #broker = '';
   #redialsAtOnce = false;
@@ -71,6 +68,11 @@ export class Session {
     this.#liveness = parts.liveness;
     this.#experience = parts.experience;
     this.#handshake = new Handshake(options);
+    this.#inbound = new Inbound(parts, this.#handshake, {
+      accepted: (outcome, protocolVersion) => this.#accepted(outcome, protocolVersion),
+      redial: () => this.#redial(),
+      fail: (error) => this.#fail(error),
+    });
     this.#turn = new Turn(parts);
     this.#feed = new Feed(parts.ledger.cursors, options.readAheadBytes);
   }
@@ -103,7 +105,7 @@ export class Session {
   }
 
   get window(): number {
-    return this.#terms === undefined ? 0 : this.#sender.windowOf(this.#terms);
+    return this.#inbound.terms === undefined ? 0 : this.#sender.windowOf(this.#inbound.terms);
   }
 
   /** The window while a message is sought that makes the broker close the connection; undefined: none is. */
@@ -133,19 +135,9 @@ export class Session {
     this.#broker = broker;
     this.#error = undefined;
     this.#experience.begin(protocolVersion);
-    this.#terms = undefined;
     this.#liveness.begin(nowMs);
     this.#sender.output.isWritable = true;
-    this.#reader = new PacketReader(protocolVersion, {
-      acknowledged: (type, id, code, text) => this.#acknowledged(type, id, code, text),
-      packet: (packet) => this.#packet(packet),
-      malformed: (problem) =>
-        this.#fail(
-          this.#state === 'handshaking'
-            ? new NorthError('BROKER_NOT_MQTT', `What answers does not speak MQTT: ${problem}.`)
-            : new NorthError('BROKER_PROTOCOL', `The broker sent what is not MQTT: ${problem}.`),
-        ),
-    });
+    this.#inbound.begin(protocolVersion);
     this.#isConnectDue = true;
     this.#sendConnect();
   }
@@ -163,9 +155,9 @@ export class Session {
     this.#liveness.heard(nowMs);
     this.#acknowledgements.beginTurn();
     const inflightBefore = this.#ledger.inflight;
-    this.#reader?.read(bytes);
+    this.#inbound.read(bytes, nowMs);
     const { turnCount, turnLatencySumMs, turnEndedCount, turnEndedSumMs } = this.#acknowledgements;
-    if (turnEndedCount > 0) this.#terms?.window.acknowledged(turnEndedCount, turnEndedSumMs, nowMs);
+    if (turnEndedCount > 0) this.#inbound.terms?.window.acknowledged(turnEndedCount, turnEndedSumMs, nowMs);
     if (turnCount > 0) {
       this.lastAcknowledgedAtMs = wallMs;
       this.#liveness.acknowledged(turnLatencySumMs / turnCount, nowMs);
@@ -188,14 +180,13 @@ export class Session {
   disconnected(error: NorthError | undefined, nowMs: number, wallMs: number): void {
     if (this.#state === 'offline') return;
     this.#setTime(nowMs, wallMs);
-    const wasUp = this.#terms !== undefined;
+    const wasUp = this.#inbound.terms !== undefined;
     const reason = this.#error ?? endOf(error, wasUp);
     // A connection that we ended ourselves was looked at then.
     if (wasUp && this.#state !== 'closing') this.#learnFromDeath(reason);
     const isOnPurpose = this.#state === 'closing' && this.#error === undefined;
     this.#enter('offline');
-    this.#terms = undefined;
-    this.#reader = undefined;
+    this.#inbound.end();
     this.#isConnectDue = false;
     this.#port.wakeAt(undefined);
     // Nothing is sent before the next connection. With exact bounds, what is accepted meanwhile counts as never sent
@@ -297,12 +288,13 @@ export class Session {
     if (state === this.#state) return;
     assertWay(this.#state, state);
     this.#state = state;
+    if (state === 'closing') this.#inbound.stop();
     this.#port.report({ kind: 'state', state });
   }
 
   /** Does everything that is possible now. */
   #proceed(): void {
-    if (this.#state === 'closing' || this.#state === 'offline' || this.#terms === undefined) {
+    if (this.#state === 'closing' || this.#state === 'offline' || this.#inbound.terms === undefined) {
       this.#ledger.saveDue(this.#nowMs);
       this.#wake();
       return;
@@ -313,7 +305,7 @@ export class Session {
       this.#fail(overdue);
       return;
     }
-    this.#turn.go(this.#state, this.#terms, this.#nowMs, this.#wallMs);
+    this.#turn.go(this.#state, this.#inbound.terms, this.#nowMs, this.#wallMs);
     const { expiredCount } = this.#sender;
     this.#sender.expiredCount = 0;
     if (expiredCount > 0) this.#port.report({ kind: 'expired', count: expiredCount });
@@ -323,78 +315,29 @@ export class Session {
       // What stands in the way goes with the broker's session; nothing is in doubt that would be repeated.
       else if (this.#state === 'online' && this.#ledger.openExchanges.isWithheld) {
         this.#startClean();
-        this.#redialsAtOnce = true;
-        this.#sayGoodbye();
+        this.#redial();
       }
     }
     this.#wake();
   }
 
   #wake(): void {
-    const isConnected = this.#terms !== undefined && this.#state !== 'closing';
+    const isConnected = this.#inbound.terms !== undefined && this.#state !== 'closing';
     this.#port.wakeAt(this.#turn.wakeMs(isConnected, this.#nowMs));
   }
 
-  #packet(packet: Packet): void {
-    if (this.#state === 'closing') return;
-    if (packet.cmd === 'connack') {
-      this.#connack(packet);
-      return;
-    }
-    if (this.#state === 'handshaking') {
-      this.#fail(new NorthError('BROKER_PROTOCOL', `The broker sent ${packet.cmd} before CONNACK.`));
-      return;
-    }
-    if (packet.cmd === 'pingresp') this.#liveness.pingAnswered();
-    else if (packet.cmd === 'disconnect') {
-      this.#experience.told(packet.reasonCode ?? 0);
-      this.#fail(disconnectError(packet.reasonCode ?? 0, packet.properties?.reasonString));
-    } else if (packet.cmd === 'auth') {
-      this.#fail(new NorthError('BROKER_PROTOCOL', 'The broker sent AUTH, for which we did not ask.'));
-    } else this.#refuseDelivery(packet);
-  }
-
-  #refuseDelivery(packet: Packet): void {
-    const answer = answerToUnasked(packet, this.#protocolVersion);
-    if (answer === 'malformed') {
-      this.#fail(new NorthError('BROKER_PROTOCOL', `The broker sent ${packet.cmd} without a packet identifier.`));
-    } else if (answer !== undefined && this.#sender.output.isWritable) this.#sender.output.write(answer, this.#nowMs);
-  }
-
-  #connack(packet: IConnackPacket): void {
-    if (this.#state !== 'handshaking') {
-      this.#fail(new NorthError('BROKER_PROTOCOL', 'The broker sent a second CONNACK.'));
-      return;
-    }
-    const outcome = this.#handshake.judge(packet);
-    if (outcome.kind === 'refused') {
-      this.#fail(outcome.error);
-      return;
-    }
-    if (outcome.kind === 'redial') {
-      this.#redialsAtOnce = true;
-      this.#sayGoodbye();
-      return;
-    }
+  #accepted(outcome: Extract<HandshakeOutcome, { kind: 'accepted' }>, protocolVersion: 4 | 5): void {
     const { grant, terms, identity, isSessionLost } = outcome;
     const keepaliveSeconds = grant.serverKeepaliveSeconds ?? this.#options.keepaliveSeconds;
-    this.#terms = terms;
     this.#turn.begin({ terms, identity, keepaliveSeconds, isSessionKept: grant.sessionPresent }, this.#nowMs);
     this.#enter('recovering');
     const { isInDoubt } = this.#ledger;
-    this.#port.report({ kind: 'granted', grant, protocolVersion: this.#protocolVersion, isSessionLost, isInDoubt });
+    this.#port.report({ kind: 'granted', grant, protocolVersion, isSessionLost, isInDoubt });
   }
 
-  #acknowledged(type: AcknowledgementType, id: number, reasonCode: number, text: string | undefined): void {
-    if (this.#state === 'closing') return;
-    if (this.#terms === undefined) {
-      if (this.#state === 'handshaking') {
-        this.#fail(new NorthError('BROKER_PROTOCOL', 'The broker sent an acknowledgement before CONNACK.'));
-      }
-      return;
-    }
-    const error = this.#acknowledgements.take(type, id, reasonCode, text, this.#terms, this.#nowMs);
-    if (error !== undefined) this.#fail(error);
+  #redial(): void {
+    this.#redialsAtOnce = true;
+    this.#sayGoodbye();
   }
 
   #learnFromDeath(reason: NorthError): void {
@@ -411,7 +354,7 @@ export class Session {
   #fail(error: NorthError): void {
     if (this.#state === 'offline' || this.#state === 'closing') return;
     this.#error = error;
-    if (this.#terms !== undefined && error.code !== 'CLIENT_ID_TAKEN') this.#learnFromDeath(error);
+    if (this.#inbound.terms !== undefined && error.code !== 'CLIENT_ID_TAKEN') this.#learnFromDeath(error);
     this.#enter('closing');
     this.#port.close(false);
   }

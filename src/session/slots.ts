@@ -39,7 +39,7 @@ export function laneIndexOfId(packetId: number): LaneIndex {
 /** Parallel arrays, indexed by packet identifier. */
 export class Slots {
   readonly state = new Uint8Array(65_536);
-  /** QoS that the message was sent with on this connection. */
+  /** QoS that the message was sent with last; 0: not by this process. */
   readonly qos = new Uint8Array(65_536);
   /** When its PUBLISH went out. */
   readonly startedMs = new Float64Array(65_536);
@@ -61,6 +61,8 @@ export class Slots {
   readonly silences = new Uint8Array(65_536);
   /** 1: the broker ended its exchange with a refusal, so that its next PUBLISH is the first of a new one, without DUP. */
   readonly isEnded = new Uint8Array(65_536);
+  /** 1: the broker may hold it, because it was sent at QoS 2 in its present session, and that exchange is not over. */
+  readonly isHeld = new Uint8Array(65_536);
   /** 1: its last PUBLISH had DUP. */
   readonly isRepeated = new Uint8Array(65_536);
   /** Message Expiry Interval that it was first sent with, because a re-send is byte-identical; 0: none yet. */
@@ -74,6 +76,8 @@ export class Slots {
     this.deaths[packetId] = 0;
     this.silences[packetId] = 0;
     this.isEnded[packetId] = 0;
+    this.isHeld[packetId] = 0;
+    this.qos[packetId] = 0;
     this.expirySeconds[packetId] = 0;
   }
 }

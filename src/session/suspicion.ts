@@ -11,11 +11,14 @@
  * it is rather the broker that refuses everything: each needs twice as many deaths as the one before. Under MQTT 3.1.1 a
  * broker cannot say that it takes no QoS 2: as long as it has taken none, a message of QoS 2 needs eight times as many.
  *
- * Others never answer a message that they do not like. Acknowledgements come in the order of the messages
- * [MQTT-4.6.0-2], so that the culprit is known without narrowing: it is overdue, and one that was sent later is not. A
- * broker that answers nothing at all gives no such sign, and everything waits for it.
+ * Others never answer a message that they do not like. Acknowledgements of one QoS come in the order of the messages
+ * [MQTT-4.6.0-2], so that the culprit is known without narrowing: it is overdue, and one of its QoS that was sent later is
+ * not; or nothing of its QoS is answered any more, and it is the first. A broker that answers nothing at all gives no such
+ * sign, and everything waits for it.
  */
 import { ERRORS } from '../core/error-codes.js';
+import type { QoS } from '../core/message.js';
+import type { Answered } from './acknowledgement.js';
 import type { LaneCursor } from './lane-cursor.js';
 import type { Ledger } from './ledger.js';
 import { RELEASED, SENT } from './slots.js';
@@ -98,18 +101,18 @@ export class Suspicion {
    * A connection was given up because an acknowledgement was overdue.
    *
    * @param overdueMs what was sent until then is overdue.
-   * @param publishOrder place in the order of sending of the last PUBLISH that was answered; 0: none was.
-   * @param releaseOrder the same of PUBRELs.
    */
-  answerMissing(overdueMs: number, publishOrder: number, releaseOrder: number): void {
+  answerMissing(overdueMs: number, answered: Readonly<Answered>): void {
     const { slots } = this.#ledger;
+    const stuckId = this.#stuckId(overdueMs, answered);
     // A broker that answers some only when it has got others would wait for them for ever in a narrow window.
     this.#widen();
     this.#eachUnanswered((_cursor, id, offset) => {
       const isReleased = slots.state[id] === RELEASED;
-      const answeredOrder = isReleased ? Math.max(publishOrder, releaseOrder) : publishOrder;
+      const publishOrder = answered.publishOrders[slots.qos[id] as QoS];
+      const answeredOrder = isReleased ? Math.max(publishOrder, answered.releaseOrder) : publishOrder;
       if (slots.timeMs[id]! > overdueMs) return;
-      if (answeredOrder < slots.sentOrder[id]!) {
+      if (answeredOrder < slots.sentOrder[id]! && id !== stuckId) {
         if (isReleased) this.#missRelease(id, offset);
         return;
       }
@@ -119,6 +122,25 @@ export class Suspicion {
       const reason = `The broker did not answer it in ${silences} connections, but answered others that were sent later.`;
       this.#condemn(id, offset, reason);
     });
+  }
+
+  /**
+   * The oldest message of a QoS of which nothing at all is answered any more, while messages of the other one are that were
+   * sent later. It stands before all others of its QoS.
+   */
+  #stuckId(overdueMs: number, { publishOrders, atMs }: Readonly<Answered>): number | undefined {
+    const { slots } = this.#ledger;
+    let stuckId: number | undefined;
+    let stuckOrder = Number.POSITIVE_INFINITY;
+    this.#eachUnanswered((_cursor, id) => {
+      const qos = slots.qos[id] as QoS;
+      const order = slots.sentOrder[id]!;
+      if (order > stuckOrder || slots.timeMs[id]! > overdueMs || atMs[qos] > overdueMs) return;
+      if (publishOrders[qos === 1 ? 2 : 1] < order) return;
+      stuckId = id;
+      stuckOrder = order;
+    });
+    return stuckId;
   }
 
   /** Nothing came after the PUBREL by which it could be told. It had been taken before; it is not waited for, for ever. */
@@ -142,7 +164,7 @@ export class Suspicion {
     const { slots, openExchanges } = this.#ledger;
     // What a broker does not bear is not the message then, but its PUBREL, which must not be sent any more.
     if (slots.state[id] === RELEASED) openExchanges.isWithheld = true;
-    this.#ledger.condemn(id, offset, { code: 'PUBLISH_POISONOUS', reason }, true, slots.qos[id] === 2);
+    this.#ledger.condemn(id, offset, { code: 'PUBLISH_POISONOUS', reason }, true);
   }
 
   /** Visits what was sent on this connection, or whose PUBREL was, and is not answered. */

@@ -6,7 +6,7 @@
  */
 import { type LaneIndex, laneAt } from '../core/lane.js';
 import { messageId } from '../core/message.js';
-import { placeOfKey, RECORD_HEADER_SIZE_BYTES } from '../core/record.js';
+import { placeOfKey, qosAt, RECORD_HEADER_SIZE_BYTES } from '../core/record.js';
 
 const PUBLISH = 0x30;
 const DUP = 0x08;
@@ -47,7 +47,7 @@ export class PublishEncoder {
 
   /** The QoS that the record at `at` is sent with. */
   qosOf(batch: Uint8Array, at: number): 0 | 1 | 2 {
-    return Math.min(batch[at + 4]! & 0b11, this.maximumQos) as 0 | 1 | 2;
+    return Math.min(qosAt(batch, at), this.maximumQos) as 0 | 1 | 2;
   }
 
   /** An upper bound of the bytes that `encode` will write for the record of `recordSize` bytes. */

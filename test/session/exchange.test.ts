@@ -167,6 +167,42 @@ test('a message whose PUBREL is never answered while others are goes to quaranti
   assert.deepEqual([...stage.cache.quarantine.keys()], ['t0']);
 });
 
+test('messages of QoS 1 that overtake those of QoS 2 do not make them look as if they were never answered', () => {
+  const stage = new Stage({ ackTimeoutMs: 1000 });
+  const keys = stage.accept('telemetry', 8, { qos: 2 });
+  stage.online();
+  // One exchange at a time, each of which takes its time, as the line is slow.
+  for (const key of keys) {
+    const [fast = ''] = stage.accept('telemetry', 1, { qos: 1 });
+    stage.pass(400);
+    stage.acknowledge('puback', [fast]);
+    stage.acknowledge('pubrec', [key]);
+    stage.acknowledge('pubcomp', [key]);
+  }
+  assert.equal(stage.endCode(), undefined);
+  stage.pass(200);
+  assert.equal(stage.cache.progress.lanes.telemetry.firstUnsettled, 16);
+});
+
+test('of messages of QoS 2 of which none is answered any more, while others are, only the first is to blame', () => {
+  const stage = new Stage({ ackTimeoutMs: 1000 });
+  stage.accept('telemetry', 3, { qos: 2 });
+  stage.online();
+  for (let connection = 0; connection < 10 && stage.cache.quarantine.size === 0; connection++) {
+    stage.pass(10);
+    const [key = ''] = stage.accept('telemetry', 1, { qos: 1 });
+    stage.acknowledge('puback', [key]);
+    stage.pass(5000);
+    assert.equal(stage.endCode(), 'ACK_OVERDUE');
+    stage.online(KEPT);
+  }
+  assert.deepEqual([...stage.cache.quarantine.keys()], ['t0']);
+  stage.acknowledge('pubrec', ['t1', 't2']);
+  stage.acknowledge('pubcomp', ['t1', 't2']);
+  stage.pass(200);
+  assert.deepEqual([...stage.cache.quarantine.keys()], ['t0']);
+});
+
 test('a QoS 1 message that is refused when it is to be sent again has no exchange that a PUBREL would end', () => {
   const stage = new Stage({});
   stage.accept('telemetry', 1, { qos: 1, payload: Buffer.alloc(500) });

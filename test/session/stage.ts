@@ -138,6 +138,9 @@ export class Stage {
 
   /** A packet, or several in one piece, comes from the broker. */
   answer(...packets: readonly Packet[]): void {
+    this.cache.isQosLowered ||= packets.some(
+      (packet) => packet.cmd === 'connack' && packet.properties?.maximumQoS !== undefined,
+    );
     const options = { protocolVersion: this.protocolVersion };
     this.receive(Buffer.concat(packets.map((packet) => mqttPacket.generate(packet, options))));
   }

@@ -72,7 +72,7 @@ export function repetitionProblems({ reception, plan, places }: World): string[]
  * Within a lane and a QoS, messages are delivered for the first time in the order in which they were accepted. One that can
  * expire is left out: it may have been dropped when the process ended, and the next one does not know that.
  */
-export function orderProblems({ reception, messages, places, plan, newProcessCount }: World): string[] {
+export function orderProblems({ reception, messages, places, plan, newProcessCount, stored }: World): string[] {
   const last = new Map<string, number>();
   const seen = new Set<Key>();
   const problems: string[] = [];
@@ -95,6 +95,8 @@ export function orderProblems({ reception, messages, places, plan, newProcessCou
     // When its PUBREC comes late, or not before a reconnect, its PUBREL does, too: PUBRELs follow the PUBRECs.
     if (plan.broker.deliversAt === 'pubrel' && reception.late.has(name)) continue;
     const { lane, offset } = place;
+    // What went to quarantine in the middle of its exchange is delivered when that is ended.
+    if (stored.quarantine.has(keyOf(lane, offset))) continue;
     const group = `${lane} ${qos}`;
     const lastOffset = last.get(group) ?? -1;
     if (offset < lastOffset) problems.push(`${keyOf(lane, offset)} was delivered after offset ${lastOffset}.`);

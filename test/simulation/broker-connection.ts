@@ -29,6 +29,8 @@ export class BrokerConnection implements LinkEnd {
   readonly #open = new Set<number>();
   /** Identifiers of QoS 2 that came on this connection and are not complete. */
   readonly #seen = new Set<number>();
+  /** Identifiers whose PUBREC was sent on this connection, or was due. */
+  readonly #received = new Set<number>();
   /** PUBRELs that belonged to nothing: each may be answered once. */
   readonly #unaskedPubrels: number[] = [];
   #lastReplyMs = 0;
@@ -97,6 +99,8 @@ export class BrokerConnection implements LinkEnd {
   #acknowledge(packet: AckPacket, whenSent?: () => void): void {
     const { traits, reception } = this.#broker;
     const fault = traits.ackFaultOf(reception.ackCount++);
+    const wasReceived = this.#received.has(packet.messageId ?? 0);
+    if (packet.cmd === 'pubrec') this.#received.add(packet.messageId ?? 0);
     if (fault === undefined) {
       this.#reply(packet, whenSent);
       return;
@@ -116,14 +120,15 @@ export class BrokerConnection implements LinkEnd {
         this.#reply(packet, whenSent);
         this.#reply(packet);
         return;
-      case 'earlyPubcomp':
+      case 'earlyPubcomp': {
         // Both at once: what comes after the PUBREL has gone out cannot be told from its answer.
+        const isFirst = packet.cmd === 'pubrec' && !wasReceived;
         this.#reply(packet, () => {
           whenSent?.();
-          if (packet.cmd === 'pubrec')
-            this.#earlyBytes = this.#bytesOf({ cmd: 'pubcomp', messageId: packet.messageId ?? 0 });
+          if (isFirst) this.#earlyBytes = this.#bytesOf({ cmd: 'pubcomp', messageId: packet.messageId ?? 0 });
         });
         return;
+      }
       case 'wrongType':
         this.#reply({ ...packet, cmd: packet.cmd === 'pubrec' ? 'pubcomp' : 'pubrec' }, whenSent);
         return;

@@ -16,6 +16,8 @@ interface HigherLane {
   from: number;
   /** Ends of what was offered, ascending. */
   offers: Offer[];
+  /** What is here or beyond waits for a commit, or for an identifier, as far as the client knows; and since when. */
+  limits: { limit: number; atMs: number }[];
 }
 
 export interface PriorityOptions {
@@ -50,8 +52,33 @@ export class LanePriority {
     const lane = (name: Lane): HigherLane => ({
       from: stored.progress.lanes[name].firstUnsettled,
       offers: [{ to: stored.nextOffsets[name], atMs: Number.POSITIVE_INFINITY }],
+      limits: [{ limit: this.#limitOf(name), atMs: Number.NEGATIVE_INFINITY }],
     });
     return { command: lane('command'), alert: lane('alert'), telemetry: lane('telemetry') };
+  }
+
+  #limitOf(lane: Lane): number {
+    const { firstUnsettled, boundOffset } = this.#options.stored.progress.lanes[lane];
+    return Math.min(boundOffset, firstUnsettled + rangeSizeOf(lane));
+  }
+
+  /** What is stored is known to the client now. */
+  told(): void {
+    const nowMs = this.#options.nowMs();
+    for (const name of LANES) {
+      const { limits } = this.#lanes[name];
+      const limit = this.#limitOf(name);
+      if (limit !== limits.at(-1)?.limit) limits.push({ limit, atMs: nowMs });
+      while (limits.length > 1 && limits[1]!.atMs + this.#options.patienceMs <= nowMs) limits.shift();
+    }
+  }
+
+  /** Below this, the client has known for long enough that it need not wait. */
+  #limitKnown(lane: Lane): number {
+    const { limits } = this.#lanes[lane];
+    const untilMs = this.#options.nowMs() - this.#options.patienceMs;
+    const known = limits.findLastIndex(({ atMs }) => atMs <= untilMs);
+    return Math.min(...limits.slice(known).map(({ limit }) => limit));
   }
 
   /** The session was told of messages up to `to`. */
@@ -91,9 +118,8 @@ export class LanePriority {
       const oldestQos = qosOf(higher, offset);
       // The broker's quota for QoS 2 may be used up while there is room for others.
       if (oldestQos === undefined || (oldestQos === 2 && qos < 2)) continue;
-      const { firstUnsettled, boundOffset } = stored.progress.lanes[higher];
       // Whoever has to wait for a commit, or for an identifier, is gone past.
-      const mustWait = offset >= boundOffset || offset >= firstUnsettled + rangeSizeOf(higher);
+      const mustWait = offset >= this.#limitKnown(higher);
       const former = keyOf(higher, offset - rangeSizeOf(higher));
       if (mustWait || stored.quarantine.has(former)) continue;
       if (!this.#hasResendsBefore(higher, offset, lastOf(higher))) return keyOf(higher, offset);

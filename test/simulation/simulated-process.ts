@@ -234,6 +234,7 @@ export class SimulatedProcess {
       save(request, (error) => {
         isSaving = false;
         if (!this.isAlive) return;
+        if (error === undefined) watcher.told();
         if (error === undefined && epoch === watcher.epoch) watcher.confirmed(receivedKeys(request));
         done(error);
       });

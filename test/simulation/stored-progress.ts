@@ -19,6 +19,8 @@ export class StoredProgress {
   /** For each message whose PUBREC was ever stored, its place in the order of the PUBRECs. */
   readonly receivedOrder = new Map<Key, number>();
   commitCount = 0;
+  /** Some broker has taken less than QoS 2: what went out at QoS 2 before may be settled while its exchange is open. */
+  isQosLowered = false;
   #epoch = 0;
   #nextOrder = 0;
   readonly #justifies: (lane: Lane, offset: number) => boolean;
@@ -45,6 +47,7 @@ export class StoredProgress {
     for (const [key, atMs] of this.quarantined) copy.quarantined.set(key, atMs);
     for (const key of this.dropped) copy.dropped.add(key);
     for (const [key, order] of this.receivedOrder) copy.receivedOrder.set(key, order);
+    copy.isQosLowered = this.isQosLowered;
     copy.#epoch = this.#epoch;
     copy.#nextOrder = this.#nextOrder;
     return copy;
@@ -57,6 +60,12 @@ export class StoredProgress {
 
   isReceived(lane: Lane, offset: number): boolean {
     return this.progress.received.some((run) => run.lane === lane && offset >= run.from && offset < run.to);
+  }
+
+  /** Whether the exchange of this message may be open although the message is done. */
+  isLeftOpen(lane: Lane, offset: number): boolean {
+    if (this.quarantine.has(keyOf(lane, offset))) return true;
+    return this.isQosLowered && this.isReceived(lane, offset) && this.isSettled(lane, offset);
   }
 
   /** Nothing that was accepted waits any more. */
@@ -145,7 +154,8 @@ export class StoredProgress {
         const key = keyOf(run.lane, offset);
         if (this.isSettled(run.lane, offset)) {
           // An exchange that is still open keeps its place here, so that its identifier is not used after a crash.
-          if (!this.quarantine.has(key)) problems.push(`${key} is received and settled, and not in quarantine.`);
+          if (!this.isLeftOpen(run.lane, offset))
+            problems.push(`${key} is received and settled, and not in quarantine.`);
           continue;
         }
         let order = this.receivedOrder.get(key);

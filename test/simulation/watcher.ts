@@ -19,7 +19,7 @@ import {
   PUBREL,
   type SeenPacket,
 } from './packet-stream.js';
-import type { Places } from './places.js';
+import type { Place, Places } from './places.js';
 import type { StoredProgress } from './stored-progress.js';
 
 /** What is known of one connection. */
@@ -129,7 +129,8 @@ export class Watcher {
   }
 
   /** @param host names the broker. */
-  connected(protocolVersion: 4 | 5, host: string, { receiveMaximum = 65_535 }: Grant): void {
+  connected(protocolVersion: 4 | 5, host: string, { receiveMaximum = 65_535, maximumQos }: Grant): void {
+    if (maximumQos < 2) this.#stored.isQosLowered = true;
     if (host !== this.#wipedHost) this.#wipedHost = undefined;
     this.#connection = {
       out: new PacketStream(protocolVersion),
@@ -156,6 +157,11 @@ export class Watcher {
 
   committed(hasIdentity: boolean): void {
     if (hasIdentity) this.#isIdentityDue = false;
+  }
+
+  /** The client was told that what it had last asked for is stored. */
+  told(): void {
+    this.priority.told();
   }
 
   /** The client was told that a save is stored which had these PUBRECs in it. */
@@ -206,9 +212,17 @@ export class Watcher {
     }
   }
 
+  /** A message that was stored once more, because its producer's key was kept for its time, has two places. */
+  #placeOf(name: Key, packetId: number): Place | undefined {
+    const places = this.#places.originsOf(name);
+    const isMeant = ({ lane, offset }: Place): boolean =>
+      packetId === 0 ? !this.#stored.isSettled(lane, offset) : packetIdOf(keyOf(lane, offset)) === packetId;
+    return (places.length > 1 ? places.find(isMeant) : undefined) ?? this.#places.of(name);
+  }
+
   #published(connection: WatchedConnection, packet: SeenPacket): void {
     const name = packet.key ?? '';
-    const place = this.#places.of(name);
+    const place = this.#placeOf(name, packet.packetId);
     if (place === undefined) {
       this.problems.push(`PUBLISH of ${name}, which is not stored.`);
       return;
@@ -287,8 +301,8 @@ export class Watcher {
     const breach = (text: string): void => {
       this.problems.push(`PUBREL of ${key}: ${text}.`);
     };
-    // The exchange of a message in quarantine is ended, so that its identifier is free for another one.
-    const isOver = (of: number): boolean => this.#stored.quarantine.has(keyOf(lane, of));
+    // An exchange that was left open is ended, so that its identifier is free for another one.
+    const isOver = (of: number): boolean => this.#stored.isLeftOpen(lane, of);
     if (isOver(offset) || (isOver(offset - rangeSizeOf(lane)) && !this.#stored.isReceived(lane, offset))) return;
     if (!this.#stored.isReceived(lane, offset) || this.#finished.has(key)) {
       // A PUBREC that belongs to nothing is answered, so that the broker forgets its identifier [MQTT-4.3.3-4].

@@ -1,0 +1,92 @@
+/** A broker that has come to take less than QoS 2 while it holds messages of QoS 2. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { packetIdOf } from '../simulation/key.js';
+import { Stage } from './stage.js';
+
+const LOWERED = { sessionPresent: true, properties: { maximumQoS: 1 } } as const;
+
+test('a session is given up in which the broker may hold at QoS 2 what it has taken at QoS 1', () => {
+  const stage = new Stage({});
+  stage.accept('telemetry', 2, { qos: 2 });
+  stage.online();
+  stage.lose();
+  stage.online(LOWERED);
+  assert.deepEqual(
+    stage.published().map(({ qos, dup }) => [qos, dup]),
+    [
+      [1, true],
+      [1, true],
+    ],
+  );
+  stage.acknowledge('puback', ['t0']);
+  stage.accept('telemetry', 1, { qos: 2 });
+  // What is in flight is waited for, and nothing new is sent beside it.
+  stage.pass(500);
+  assert.deepEqual(stage.sentWords(), []);
+  stage.acknowledge('puback', ['t1']);
+  stage.pass(500);
+  assert.deepEqual(stage.sentWords(), ['DISCONNECT']);
+  assert.equal(stage.reports('ended').at(-1)?.redialsAtOnce, true);
+  // The wipe, and then the session that lasts.
+  assert.equal(stage.connect().clean, true);
+  stage.answer({ cmd: 'connack', sessionPresent: false, reasonCode: 0 });
+  assert.deepEqual(stage.sentWords(), ['DISCONNECT']);
+  stage.online({ properties: { maximumQoS: 1 } });
+  assert.deepEqual(stage.publishedKeys(), ['t2']);
+});
+
+test('a session is kept when nothing in it was ever sent at QoS 2', () => {
+  const stage = new Stage({});
+  stage.accept('telemetry', 1, { qos: 2 });
+  stage.online({ properties: { maximumQoS: 1 } });
+  stage.lose();
+  stage.online(LOWERED);
+  stage.acknowledge('puback', ['t0']);
+  stage.accept('telemetry', 1, { qos: 2 });
+  stage.pass(500);
+  assert.deepEqual(stage.publishedKeys(), ['t0', 't1']);
+  assert.equal(stage.session.state, 'online');
+});
+
+test('a new process does not know at which QoS the former one has sent', () => {
+  const stage = new Stage({});
+  stage.accept('telemetry', 1, { qos: 2 });
+  stage.accept('telemetry', 1, { qos: 1 });
+  stage.online();
+  stage.crash();
+  stage.online(LOWERED);
+  stage.acknowledge('puback', ['t0', 't1']);
+  stage.pass(500);
+  assert.deepEqual(stage.sentWords().at(-1), 'DISCONNECT');
+  assert.equal(stage.connect().clean, true);
+});
+
+test('after a crash in the middle, what the broker may hold is ended, and its identifier waits for that', () => {
+  const stage = new Stage({});
+  stage.accept('telemetry', 2, { qos: 2 });
+  stage.online();
+  stage.lose();
+  stage.online(LOWERED);
+  stage.acknowledge('puback', ['t0']);
+  stage.pass(500);
+  assert.equal(stage.cache.progress.lanes.telemetry.firstUnsettled, 1);
+  stage.crash();
+  stage.online(LOWERED);
+  const released = stage.sent().filter(({ cmd }) => cmd === 'pubrel');
+  assert.deepEqual(
+    released.map(({ messageId }) => messageId),
+    [packetIdOf('t0')],
+  );
+});
+
+test('a message that is sent at QoS 0 now leaves its exchange behind, too', () => {
+  const stage = new Stage({});
+  stage.accept('telemetry', 1, { qos: 2 });
+  stage.online();
+  stage.lose();
+  stage.online({ sessionPresent: true, properties: { maximumQoS: 0 } });
+  stage.pass(500);
+  assert.deepEqual(stage.sentWords(), ['PUBLISH t0', 'DISCONNECT']);
+  assert.equal(stage.connect().clean, true);
+});
