@@ -9,6 +9,7 @@ import type { QoS } from '../core/message.js';
 import { type AcknowledgementType, PUBACK, PUBCOMP, PUBREC } from '../wire/packet-reader.js';
 import { LatencyHistogram } from './latency.js';
 import type { Ledger } from './ledger.js';
+import type { Answered } from './liveness.js';
 import type { PausedTopics } from './paused-topics.js';
 import {
   NO_MATCHING_SUBSCRIBERS,
@@ -20,18 +21,6 @@ import {
 } from './refusal.js';
 import type { ConnectionTerms, Sender } from './sender.js';
 import { CONDEMNED, RECEIVED, RELEASABLE, RELEASED, SENT, WAITING } from './slots.js';
-
-/**
- * What the broker has answered on a connection. PUBLISHes of one QoS are answered in the order in which they were sent
- * [MQTT-4.6.0-2, MQTT-4.6.0-3]; those of another one may overtake them: some brokers take one message of QoS 2 at a time.
- */
-export interface Answered {
-  /** By QoS, the place in the order of sending of the last PUBLISH that was answered; 0: none was. */
-  publishOrders: [number, number, number];
-  releaseOrder: number;
-  /** By QoS, when anything was answered last; when the connection began, if nothing was. */
-  atMs: [number, number, number];
-}
 
 export interface AcknowledgementEvents {
   /** A QoS 2 message was acknowledged as one of QoS 1. */

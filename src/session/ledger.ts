@@ -3,7 +3,7 @@ import type { Lane } from '../core/lane.js';
 import type { MessageOffset, QoS } from '../core/message.js';
 import type { QuarantineReason, SessionIdentity, SessionProgress } from '../core/progress.js';
 import { LaneCursor } from './lane-cursor.js';
-import type { OldestSent } from './liveness.js';
+import type { Answered, OldestSent } from './liveness.js';
 import { OpenExchanges } from './open-exchanges.js';
 import { type Cursors, restoreProgress, snapshotProgress } from './progress.js';
 import { Saving, type SessionSave } from './saving.js';
@@ -319,11 +319,10 @@ export class Ledger {
   }
 
   /**
-   * The message in flight that has waited longest, over all lanes; undefined when none is.
-   *
-   * @param answeredOrders by QoS, the place in the order of sending of the last message that was answered.
+   * The message in flight that has waited longest, over all lanes; undefined when none is. It is passed over by those of its
+   * own QoS, or by others while nothing of its QoS is answered any more.
    */
-  oldestSent(answeredOrders: Readonly<[number, number, number]>): OldestSent | undefined {
+  oldestSent({ publishOrders, atMs }: Readonly<Answered>): OldestSent | undefined {
     if (this.inflight === 0) return undefined;
     let oldest: OldestSent | undefined;
     const { slots } = this;
@@ -336,8 +335,12 @@ export class Ledger {
         if (state !== SENT && state !== RELEASED) continue;
         const sentMs = slots.timeMs[id]!;
         if (oldest === undefined || sentMs < oldest.sentMs) {
-          const isPassedOver = state === SENT && answeredOrders[slots.qos[id] as QoS] > slots.sentOrder[id]!;
-          oldest = { sentMs, isPassedOver };
+          const qos = slots.qos[id] as QoS;
+          const order = slots.sentOrder[id]!;
+          let passedOverMs: number | undefined;
+          if (state === SENT && publishOrders[qos] > order) passedOverMs = sentMs;
+          else if (publishOrders[qos === 1 ? 2 : 1] > order) passedOverMs = Math.max(sentMs, atMs[qos]);
+          oldest = { sentMs, passedOverMs };
         }
         break;
       }

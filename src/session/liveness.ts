@@ -22,11 +22,23 @@ const PATIENCE = 4;
 /** The time-out grows up to this, unless the setting is longer. */
 const ACK_TIMEOUT_MAX_MS = 10 * 60_000;
 
+/**
+ * What the broker has answered on a connection. PUBLISHes of one QoS are answered in the order in which they were sent
+ * [MQTT-4.6.0-2, MQTT-4.6.0-3]; those of another one may overtake them: some brokers take one message of QoS 2 at a time.
+ */
+export interface Answered {
+  /** By QoS, the place in the order of sending of the last PUBLISH that was answered; 0: none was. */
+  publishOrders: [number, number, number];
+  releaseOrder: number;
+  /** By QoS, when anything was answered last; when the connection began, if nothing was. */
+  atMs: [number, number, number];
+}
+
 /** The message that has waited longest for its acknowledgement. */
 export interface OldestSent {
   sentMs: number;
-  /** One that was sent later has been answered. */
-  isPassedOver: boolean;
+  /** Others that were sent later are answered, and nothing has come that makes up for it since then; undefined: none is. */
+  passedOverMs: number | undefined;
 }
 
 export class Liveness {
@@ -157,8 +169,9 @@ export class Liveness {
     return next;
   }
 
-  #ackDueMs({ sentMs, isPassedOver }: OldestSent): number {
-    if (isPassedOver || this.#acknowledgedMs <= sentMs) return sentMs + this.#ackTimeoutMs;
+  #ackDueMs({ sentMs, passedOverMs }: OldestSent): number {
+    if (passedOverMs !== undefined) return passedOverMs + this.#ackTimeoutMs;
+    if (this.#acknowledgedMs <= sentMs) return sentMs + this.#ackTimeoutMs;
     return Math.min(this.#acknowledgedMs + this.#ackTimeoutMs, sentMs + PATIENCE * this.#ackTimeoutMs);
   }
 

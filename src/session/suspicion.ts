@@ -18,9 +18,9 @@
  */
 import { ERRORS } from '../core/error-codes.js';
 import type { QoS } from '../core/message.js';
-import type { Answered } from './acknowledgement.js';
 import type { LaneCursor } from './lane-cursor.js';
 import type { Ledger } from './ledger.js';
+import type { Answered } from './liveness.js';
 import { RELEASED, SENT } from './slots.js';
 
 const DEATHS_UNTIL_SUSPECT = 2;

@@ -57,7 +57,7 @@ export class Turn {
     const { ledger, liveness, acknowledgements } = this.#parts;
     this.#oldest = undefined;
     if (nowMs >= this.#lookAtMs) {
-      this.#oldest = ledger.oldestSent(acknowledgements.answered.publishOrders);
+      this.#oldest = ledger.oldestSent(acknowledgements.answered);
       this.#lookAtMs = (this.#oldest?.sentMs ?? nowMs) + liveness.patienceLeastMs;
     }
     return liveness.overdue(nowMs, this.#oldest);

@@ -1,6 +1,6 @@
 /** What has arrived, one message after the other: that it is what was handed in, in its order, and once. */
 import { type Key, keyOf } from './key.js';
-import type { Delivery } from './reception.js';
+import type { Delivery, Reception } from './reception.js';
 import type { World } from './world.js';
 
 /** WHAT arrives is what was handed in, as far as the broker takes it. */
@@ -46,6 +46,8 @@ function arrivalProblem(world: World, { key: name, packet, grant }: Delivery): s
 export function repetitionProblems({ reception, plan, places }: World): string[] {
   const mayRepeat =
     !plan.isPersistent ||
+    // The session is given up in which the broker may hold what it takes at a lower QoS now, and may yet refuse.
+    isQosLowered(reception) ||
     plan.hasSpare === true ||
     reception.lostSessionCount > 0 ||
     // A crash in the middle of the stop before it counts, too.
@@ -77,10 +79,7 @@ export function orderProblems({ reception, messages, places, plan, newProcessCou
   const seen = new Set<Key>();
   const problems: string[] = [];
   // What was under way at a higher QoS comes at a lower one then, among what was sent at it in the first place.
-  const isQosLowered = reception.grants.some(
-    ({ maximumQos }, i) => maximumQos < (reception.grants[i - 1]?.maximumQos ?? 0),
-  );
-  if (isQosLowered) return [];
+  if (isQosLowered(reception)) return [];
   // What we set aside unsent, because of its topic or its size, and had not stored yet, a new process may send after all.
   const { refused, maximumPacketSizeBytes, grants } = plan.broker;
   const setsAside = refused !== undefined || maximumPacketSizeBytes !== undefined || grants !== undefined;
@@ -103,4 +102,9 @@ export function orderProblems({ reception, messages, places, plan, newProcessCou
     last.set(group, Math.max(offset, lastOffset));
   }
   return problems;
+}
+
+/** Some broker has come to take less than before. */
+function isQosLowered({ grants }: Reception): boolean {
+  return grants.some(({ maximumQos }, i) => maximumQos < (grants[i - 1]?.maximumQos ?? 0));
 }

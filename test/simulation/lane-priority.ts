@@ -24,7 +24,7 @@ export interface PriorityOptions {
   stored: StoredProgress;
   nowMs: () => number;
   /** Reading a message and raising its bound take no longer. */
-  patienceMs: number;
+  patienceMs: () => number;
   sent: ReadonlySet<Key>;
   /** Messages that the broker has refused: their lane goes back to them, and is read again from there. */
   refused: ReadonlySet<Key>;
@@ -69,14 +69,14 @@ export class LanePriority {
       const { limits } = this.#lanes[name];
       const limit = this.#limitOf(name);
       if (limit !== limits.at(-1)?.limit) limits.push({ limit, atMs: nowMs });
-      while (limits.length > 1 && limits[1]!.atMs + this.#options.patienceMs <= nowMs) limits.shift();
+      while (limits.length > 1 && limits[1]!.atMs + this.#options.patienceMs() <= nowMs) limits.shift();
     }
   }
 
   /** Below this, the client has known for long enough that it need not wait. */
   #limitKnown(lane: Lane): number {
     const { limits } = this.#lanes[lane];
-    const untilMs = this.#options.nowMs() - this.#options.patienceMs;
+    const untilMs = this.#options.nowMs() - this.#options.patienceMs();
     const known = limits.findLastIndex(({ atMs }) => atMs <= untilMs);
     return Math.min(...limits.slice(known).map(({ limit }) => limit));
   }
@@ -113,7 +113,7 @@ export class LanePriority {
     if (this.#isSendingAgain) this.#sentAgain();
     for (const higher of LANES.slice(0, laneIndex(lane))) {
       const oldest = this.#oldestUnsent(higher);
-      if (oldest === undefined || nowMs() < oldest.atMs + patienceMs) continue;
+      if (oldest === undefined || nowMs() < oldest.atMs + patienceMs()) continue;
       const { offset } = oldest;
       const oldestQos = qosOf(higher, offset);
       // The broker's quota for QoS 2 may be used up while there is room for others.

@@ -52,7 +52,7 @@ export interface WatcherOptions {
   isPersistent: boolean;
   nowMs: () => number;
   /** Reading a message and raising its bound take no longer. */
-  patienceMs: number;
+  patienceMs: () => number;
 }
 
 export class Watcher {

@@ -120,7 +120,10 @@ export class World {
       isPersistent: plan.isPersistent,
       nowMs: () => this.timeline.nowMs,
       // A lane that is read in small pieces is not there now and then, and others go on meanwhile.
-      patienceMs: plan.readAheadBytes === undefined ? 3 * longestSaveMs(plan) : Number.POSITIVE_INFINITY,
+      patienceMs: () =>
+        plan.readAheadBytes === undefined
+          ? 3 * (longestSaveMs(plan) + this.faults.slowestCommitMs)
+          : Number.POSITIVE_INFINITY,
     });
     this.watcher.overruns = this.reception.overruns;
     this.workforce = new Workforce({
