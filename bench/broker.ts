@@ -33,6 +33,16 @@ export async function startBroker(limit: BrokerLimit, extra: readonly string[] =
   };
 }
 
+/** Gives a broker to `use`, and ends it afterwards. */
+export async function withBroker<T>(limit: BrokerLimit, use: (broker: BenchBroker) => Promise<T>): Promise<T> {
+  const broker = await startBroker(limit);
+  try {
+    return await use(broker);
+  } finally {
+    await broker.stop();
+  }
+}
+
 /** `mosquitto 2.0.11`, as the program itself says. */
 export function brokerVersion(): string {
   // Debian keeps the broker where an ordinary user's PATH may not lead.

@@ -80,7 +80,7 @@ export interface Drain {
 /** Waits until the connector is online and then until the broker has acknowledged everything that waited. */
 export async function drain(service: BenchService, task: DrainTask): Promise<Drain> {
   const { messagesCount, publishedBefore = 0, onProgress, pollMs = POLL_MS } = task;
-  const { sinceMs } = await service.until(({ state }) => state === 'online', 'the connection', FIXED_TIMEOUT_MS, 1);
+  const { sinceMs } = await service.online();
   const points: (readonly [number, number])[] = [[0, 0]];
   const last = await service.until(
     (figures) => {

@@ -22,6 +22,8 @@ const ROOT_FOLDER = join(import.meta.dirname, '..', '..');
 const INSTALLED_COMMAND = 'dist/cli/main.js';
 const COMPILED_COMMAND = 'build/src/cli/main.js';
 const START_TIMEOUT_MS = 60_000;
+/** The broker of a case is there, or comes back at once. */
+const ONLINE_TIMEOUT_MS = 60_000;
 const END_TIMEOUT_MS = 60_000;
 const OUTPUT_MAX_CHARS = 64 * 1024;
 
@@ -81,6 +83,8 @@ export interface BenchService {
     timeoutMs: number,
     pollMs?: number,
   ): Promise<ConnectorFigures>;
+  /** Waits until the connector is connected and gives what it says of itself then. */
+  online(timeoutMs?: number): Promise<ConnectorFigures>;
   memory(): MemoryFigures;
   /** Measures, from now on, the share of a core that the process that runs now takes. */
   watchCpu(): CpuShare;
@@ -99,6 +103,16 @@ function isBuilt(): boolean {
   const builtMs = statSync(join(ROOT_FOLDER, INSTALLED_COMMAND), { throwIfNoEntry: false })?.mtimeMs ?? 0;
   const sources = readdirSync(join(ROOT_FOLDER, 'src'), { recursive: true, encoding: 'utf8' });
   return sources.every((path) => statSync(join(ROOT_FOLDER, 'src', path)).mtimeMs <= builtMs);
+}
+
+/** Gives a service to `use`, and removes it with everything it has stored afterwards. */
+export async function withService<T>(options: ServiceOptions, use: (service: BenchService) => Promise<T>): Promise<T> {
+  const service = await startService(options);
+  try {
+    return await use(service);
+  } finally {
+    await service.remove();
+  }
 }
 
 /** The path that takes content of this type. */
@@ -247,6 +261,10 @@ class ServiceProcess implements BenchService {
     const [figures] = answer.connectors;
     if (figures.counts === undefined) throw new Error(`The connector has no figures: ${figures.description}`);
     return figures;
+  }
+
+  online(timeoutMs = ONLINE_TIMEOUT_MS): Promise<ConnectorFigures> {
+    return this.until(({ state }) => state === 'online', 'the connection', timeoutMs, 1);
   }
 
   async until(

@@ -5,7 +5,7 @@ import { type AlertResult, startAlerts } from '../drivers/alerts.js';
 import { startLoad } from '../drivers/load.js';
 import { fill, wholeRequests } from '../filling.js';
 import { roundTo } from '../sampler.js';
-import { type BenchService, startService } from '../service.js';
+import { type BenchService, withService } from '../service.js';
 import { formatCount, formatFigure, formatSpread, median, percentile } from '../statistics.js';
 
 const ALERTS_COUNT = 400;
@@ -35,8 +35,8 @@ export const alerts: BenchCase = {
     const runs: Run[] = [];
     const broker = await startBroker('none');
     try {
-      await withService(broker, async (service) => {
-        await service.until(({ state }) => state === 'online', 'the connection', RUN_TIMEOUT_MS);
+      await withService({ brokerUrl: broker.url }, async (service) => {
+        await service.online();
         // The first requests of a process wait for the compiler.
         await send(context, service, broker, PHASES.quiet);
         for (let index = 0; index < context.runsCount; index++) {
@@ -53,7 +53,7 @@ export const alerts: BenchCase = {
           await load.end();
         }
       });
-      await withService(broker, async (service) => {
+      await withService({ brokerUrl: broker.url }, async (service) => {
         runs.push(...(await sendWhileDraining(context, service, broker)));
       });
       return resultOf(runs);
@@ -62,15 +62,6 @@ export const alerts: BenchCase = {
     }
   },
 };
-
-async function withService(broker: BenchBroker, use: (service: BenchService) => Promise<void>): Promise<void> {
-  const service = await startService({ brokerUrl: broker.url });
-  try {
-    await use(service);
-  } finally {
-    await service.remove();
-  }
-}
 
 async function send(
   { scale, progress }: BenchContext,
@@ -95,7 +86,7 @@ async function sendWhileDraining(context: BenchContext, service: BenchService, b
   context.progress(`filling ${formatCount(messagesCount)} messages while the broker is away`);
   await fill(service, { messagesCount });
   await broker.restart();
-  await service.until(({ state }) => state === 'online', 'the connection', RUN_TIMEOUT_MS);
+  await service.online();
   const runs: Run[] = [];
   while (runs.length < context.runsCount) {
     const run = await send(context, service, broker, PHASES.backlog);

@@ -1,11 +1,11 @@
 /** Ten million messages that wait: what they take of memory and disk, the start after a kill, and the drain. */
-import { type BenchBroker, startBroker } from '../broker.js';
+import { type BenchBroker, withBroker } from '../broker.js';
 import type { BenchCase, BenchContext, BenchPlot, BenchResult } from '../case.js';
 import { PAYLOAD_SIZE_BYTES } from '../drivers/load.js';
 import { pointId } from '../drivers/values.js';
 import { type Drain, drain, fill, pass, wholeRequests } from '../filling.js';
 import { roundTo, type SampledFigures, Sampler, thinOut } from '../sampler.js';
-import { type BenchService, startService } from '../service.js';
+import { type BenchService, withService } from '../service.js';
 import { formatCount, formatFigure, formatSpread, median } from '../statistics.js';
 
 const BACKLOG_COUNT = 10_000_000;
@@ -39,17 +39,10 @@ export const backlog: BenchCase = {
   name: 'backlog',
   title: 'A backlog of 10 million messages',
   async run(context) {
-    const broker = await startBroker('none');
-    try {
-      const service = await startService({ brokerUrl: broker.url });
-      try {
-        return resultOf(await measure(context, service, broker));
-      } finally {
-        await service.remove();
-      }
-    } finally {
-      await broker.stop();
-    }
+    const measured = await withBroker('none', (broker) =>
+      withService({ brokerUrl: broker.url }, (service) => measure(context, service, broker)),
+    );
+    return resultOf(measured);
   },
 };
 
@@ -58,7 +51,7 @@ async function measure(context: BenchContext, service: BenchService, broker: Ben
   const messagesCount = wholeRequests(BACKLOG_COUNT * scale);
   const liveCount = wholeRequests(LIVE_COUNT * scale);
 
-  await isOnline(service);
+  await service.online();
   await pass(service, liveCount);
   const livePerSecond: number[] = [];
   for (let index = 0; index < runsCount; index++) {
@@ -100,10 +93,6 @@ async function measure(context: BenchContext, service: BenchService, broker: Ben
     draining,
     livePerSecond,
   };
-}
-
-async function isOnline(service: BenchService): Promise<void> {
-  await service.until(({ state }) => state === 'online', 'the connection', STATE_TIMEOUT_MS);
 }
 
 async function sampled<T>(

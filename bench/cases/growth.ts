@@ -1,9 +1,9 @@
 /** Cost against the number of messages: a thousand to ten million, accepted while the broker is away and then drained. */
-import { type BenchBroker, startBroker } from '../broker.js';
+import { type BenchBroker, withBroker } from '../broker.js';
 import type { BenchCase, BenchContext, BenchPlot, BenchResult } from '../case.js';
 import { drain, fill, pass, wholeRequests } from '../filling.js';
 import { roundTo, thinOut } from '../sampler.js';
-import { type BenchService, startService } from '../service.js';
+import { type BenchService, withService } from '../service.js';
 import { formatCount, formatFigure, median } from '../statistics.js';
 
 /** Each so many times at most; the large ones are their own repetition. */
@@ -40,24 +40,17 @@ export const growth: BenchCase = {
   name: 'growth',
   title: 'Cost from 1,000 to 10 million messages',
   async run(context) {
-    const broker = await startBroker('none');
-    try {
-      const service = await startService({ brokerUrl: broker.url });
-      try {
-        return resultOf(await measure(context, service, broker));
-      } finally {
-        await service.remove();
-      }
-    } finally {
-      await broker.stop();
-    }
+    const measured = await withBroker('none', (broker) =>
+      withService({ brokerUrl: broker.url }, (service) => measure(context, service, broker)),
+    );
+    return resultOf(measured);
   },
 };
 
 async function measure(context: BenchContext, service: BenchService, broker: BenchBroker): Promise<Run[]> {
   const { runsCount, scale, progress } = context;
   const mostCount = wholeRequests(SIZES[SIZES.length - 1]!.messagesCount * scale);
-  await service.until(({ state }) => state === 'online', 'the connection', STATE_TIMEOUT_MS);
+  await service.online();
   // The first requests of a process wait for the compiler.
   await pass(service, wholeRequests(WARM_UP_COUNT * Math.min(1, scale * 10)));
   const runs: Run[] = [];

@@ -1,9 +1,9 @@
 /** Connected and nothing to do: what the service takes of the machine then. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { type BenchBroker, startBroker } from '../broker.js';
+import { type BenchBroker, withBroker } from '../broker.js';
 import type { BenchCase, BenchContext, BenchResult } from '../case.js';
 import { pass, wholeRequests } from '../filling.js';
-import { type BenchService, COMMAND, startService } from '../service.js';
+import { type BenchService, COMMAND, withService } from '../service.js';
 import { formatCount, formatFigure } from '../statistics.js';
 
 const WATCH_MS = 60_000;
@@ -11,7 +11,6 @@ const WATCH_LEAST_MS = 2000;
 /** What follows the last work: settlements that lag, checkpoints, the collector. */
 const SETTLE_MS = 15_000;
 const WORK_COUNT = 1_000_000;
-const STATE_TIMEOUT_MS = 30_000;
 const MEGABYTE = 1_000_000;
 const TARGETS = { residentBytes: 90 * MEGABYTE, cpuShare: 0.01 };
 
@@ -28,17 +27,10 @@ export const idle: BenchCase = {
   name: 'idle',
   title: 'Connected, nothing to do',
   async run(context) {
-    const broker = await startBroker('default');
-    try {
-      const service = await startService({ brokerUrl: broker.url });
-      try {
-        return resultOf(await measure(context, service, broker));
-      } finally {
-        await service.remove();
-      }
-    } finally {
-      await broker.stop();
-    }
+    const measured = await withBroker('default', (broker) =>
+      withService({ brokerUrl: broker.url }, (service) => measure(context, service, broker)),
+    );
+    return resultOf(measured);
   },
 };
 
@@ -65,7 +57,7 @@ async function measure(
     if (state !== 'online') throw new Error(`The connector became ${state} while it was idle at ${broker.url}.`);
     return { after, watchedMs, residentBytes, cpuShare, writtenBytes };
   };
-  await service.until(({ state }) => state === 'online', 'the connection', STATE_TIMEOUT_MS);
+  await service.online();
   const fresh = await watch('the start');
   const workCount = wholeRequests(WORK_COUNT * scale);
   await pass(service, workCount);

@@ -1,5 +1,5 @@
 /** Long mappings: the topic of a point is looked up, and the length of the list must not matter. */
-import { startBroker } from '../broker.js';
+import { withBroker } from '../broker.js';
 import type { BenchCase, BenchContext, BenchResult } from '../case.js';
 import { pointId } from '../drivers/values.js';
 import { pass, wholeRequests } from '../filling.js';
@@ -11,7 +11,6 @@ const MAPPING_COUNTS = [100, 1000, 10_000] as const;
 const MESSAGES_COUNT = 300_000;
 const WARM_UP_COUNT = 100_000;
 const TARGET_SHARE = 0.9;
-const STATE_TIMEOUT_MS = 30_000;
 
 interface Run {
   mappingsCount: number;
@@ -22,12 +21,7 @@ export const mappings: BenchCase = {
   name: 'mappings',
   title: 'Long mappings',
   async run(context) {
-    const broker = await startBroker('none');
-    try {
-      return resultOf(await measure(context, broker.url));
-    } finally {
-      await broker.stop();
-    }
+    return resultOf(await withBroker('none', ({ url }) => measure(context, url)));
   },
 };
 
@@ -42,7 +36,7 @@ async function measure({ runsCount, scale, progress }: BenchContext, brokerUrl: 
         transformers: [{ type: 'time-values-to-mqtt', mapping: mappingOf(mappingsCount) }],
       });
       services.push({ mappingsCount, service });
-      await service.until(({ state }) => state === 'online', 'the connection', STATE_TIMEOUT_MS);
+      await service.online();
       // The first requests of a process wait for the compiler.
       await pass(service, wholeRequests(WARM_UP_COUNT * scale), { pointsCount: mappingsCount });
     }

@@ -1,8 +1,8 @@
 /** One value per request, as a simple producer sends it: many connections at once, each request with its token. */
-import { startBroker } from '../broker.js';
+import { withBroker } from '../broker.js';
 import type { BenchCase, BenchContext, BenchResult } from '../case.js';
 import { startLoad } from '../drivers/load.js';
-import { type BenchService, startService } from '../service.js';
+import { type BenchService, withService } from '../service.js';
 import { formatCount, formatFigure, formatShare, formatSpread, median } from '../statistics.js';
 
 const TOKEN = 'bench-token-0123456789abcdef0123456789';
@@ -26,17 +26,12 @@ export const singleValues: BenchCase = {
   name: 'single-values',
   title: 'One value per request',
   async run(context) {
-    const broker = await startBroker('none');
-    try {
-      const service = await startService({ brokerUrl: broker.url, token: TOKEN });
-      try {
-        return resultOf(await measure(context, service, () => broker.watchCpu()));
-      } finally {
-        await service.remove();
-      }
-    } finally {
-      await broker.stop();
-    }
+    const measured = await withBroker('none', (broker) =>
+      withService({ brokerUrl: broker.url, token: TOKEN }, (service) =>
+        measure(context, service, () => broker.watchCpu()),
+      ),
+    );
+    return resultOf(measured);
   },
 };
 
@@ -45,7 +40,7 @@ async function measure(
   service: BenchService,
   watchBroker: () => { share: number },
 ): Promise<Run[]> {
-  await service.until(({ state }) => state === 'online', 'the connection', RUN_TIMEOUT_MS);
+  await service.online();
   let sentCount = 0;
   const load = async (connectionsCount: number, wantedCount: number): Promise<Run> => {
     const requestsCount = Math.max(connectionsCount, Math.ceil(wantedCount * scale));

@@ -7,7 +7,7 @@ import { type Arrivals, startCounting } from '../drivers/counting.js';
 import { startLoad } from '../drivers/load.js';
 import { pass, wholeRequests } from '../filling.js';
 import { roundTo, type SampledFigures, Sampler, thinOut } from '../sampler.js';
-import { type BenchService, startService } from '../service.js';
+import { type BenchService, withService } from '../service.js';
 import { formatCount, formatFigure, median } from '../statistics.js';
 
 const SOAK_MS = 3_600_000;
@@ -54,12 +54,10 @@ export const soak: BenchCase = {
     try {
       const counting = await startCounting(broker);
       try {
-        const service = await startService({ brokerUrl: broker.url });
-        try {
-          return resultOf(await measure(context, service, broker, counting));
-        } finally {
-          await service.remove();
-        }
+        const measured = await withService({ brokerUrl: broker.url }, (service) =>
+          measure(context, service, broker, counting),
+        );
+        return resultOf(measured);
       } finally {
         await counting.end();
       }
@@ -80,7 +78,7 @@ async function measure(
   const everyMs = Math.max(RESTART_LEAST_MS, RESTART_EVERY_MS * scale);
   const awayMs = Math.min(AWAY_MS, everyMs / 4);
 
-  await service.until(({ state }) => state === 'online', 'the connection', STATE_TIMEOUT_MS);
+  await service.online();
   // The first half makes it warm; the top rate is that of the second.
   await pass(service, topCount, { isNumbered: true });
   const { perSecond: topPerSecond } = await pass(service, topCount, { isNumbered: true, numbersFrom: topCount });

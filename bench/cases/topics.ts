@@ -1,5 +1,5 @@
 /** Many distinct topics: what is remembered of a topic must not make it slow, nor the memory grow. */
-import { startBroker } from '../broker.js';
+import { withBroker } from '../broker.js';
 import type { BenchCase, BenchContext, BenchResult } from '../case.js';
 import { REQUEST_VALUES } from '../drivers/load.js';
 import { pass, wholeRequests } from '../filling.js';
@@ -10,7 +10,6 @@ const FEW_COUNT = 500;
 const MANY_COUNT = 1_000_000;
 const MESSAGES_COUNT = 1_000_000;
 const TARGET_SHARE = 0.9;
-const STATE_TIMEOUT_MS = 30_000;
 const MEGABYTE = 1_000_000;
 
 interface Run {
@@ -24,12 +23,7 @@ export const topics: BenchCase = {
   name: 'topics',
   title: 'A million distinct topics',
   async run(context) {
-    const broker = await startBroker('none');
-    try {
-      return resultOf(await measure(context, broker.url));
-    } finally {
-      await broker.stop();
-    }
+    return resultOf(await withBroker('none', ({ url }) => measure(context, url)));
   },
 };
 
@@ -42,7 +36,7 @@ async function measure({ runsCount, scale, progress }: BenchContext, brokerUrl: 
     for (const topicsCount of [FEW_COUNT, manyCount]) {
       const service = await startService({ brokerUrl, settings: { clientId: `topics-${topicsCount}` } });
       services.push({ topicsCount, service });
-      await service.until(({ state }) => state === 'online', 'the connection', STATE_TIMEOUT_MS);
+      await service.online();
       // Every topic has been seen once when the first measured run begins.
       await pass(service, messagesCount, { pointsCount: topicsCount });
     }

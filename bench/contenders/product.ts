@@ -13,7 +13,6 @@ const REQUEST_VALUES_COUNT = 1000;
 const REQUESTS_AT_ONCE = 4;
 const POINTS_COUNT = 500;
 const POLL_MS = 10;
-const ONLINE_TIMEOUT_MS = 30_000;
 /**
  * In a run without an end, so many are accepted and not yet published at least, and this many times the window: enough
  * that the window can always be filled and grow, and no more, because it is not a backlog that is measured.
@@ -107,7 +106,7 @@ const service = await startService({
   qos: task.qos,
   settings: task.window > 0 ? { inflightMax: task.window } : {},
 });
-await service.until(({ state }) => state === 'online', 'the connection', ONLINE_TIMEOUT_MS);
+await service.online();
 const arrival = task.qos === 0 ? await watchArrival(task) : undefined;
 await measure(new ProductPublisher(service, task.payloadSizeBytes, arrival), [service.pid]);
 // Nothing of it is kept, so that it need not end in order.
