@@ -67,7 +67,9 @@ export class Turn {
   go(state: SessionState, terms: ConnectionTerms, nowMs: number, wallMs: number): void {
     const { ledger, sender, liveness, experience } = this.#parts;
     const wasResending = sender.resend.isUnderWay;
-    this.#deferredDueMs = wasResending ? undefined : ledger.recall(nowMs);
+    // What the broker has refused waits for the new session, too, when this one is to be given up.
+    const mayRetry = !wasResending && !ledger.openExchanges.isWithheld;
+    this.#deferredDueMs = mayRetry ? ledger.recall(nowMs) : undefined;
     ledger.saving.lazyCountMax = Math.max(LAZY_COUNT_LEAST, terms.window.size * 2);
     sender.narrowedTo = experience.suspicion.narrowedTo;
     // Nothing is published before it is stored whose session it is.
