@@ -6,32 +6,9 @@
 import { Command, CommanderError, type OutputConfiguration } from 'commander';
 import { systemCode } from '../core/error.js';
 import { packageVersion } from '../core/version.js';
-import { registerBench } from './bench.js';
-import { registerCache } from './cache.js';
-import { registerCheck } from './check.js';
-import { registerExplain } from './explain.js';
+import { addCommands } from './commands.js';
 import { EXIT_INPUT, EXIT_OK, exitCodeOf, northErrorOf, printFailure } from './failure.js';
-import { registerImport } from './import.js';
-import { registerInit } from './init.js';
-import { registerPublish } from './publish.js';
-import { registerRun } from './run.js';
-import { registerSelftest } from './selftest.js';
 import { notes } from './terminal.js';
-import { registerTest } from './test.js';
-
-/** In the order of the help. */
-const COMMANDS: readonly ((program: Command) => void)[] = [
-  registerRun,
-  registerInit,
-  registerCheck,
-  registerTest,
-  registerSelftest,
-  registerBench,
-  registerPublish,
-  registerCache,
-  registerImport,
-  registerExplain,
-];
 
 /** Commander's texts in the form of our own failures. */
 const OUTPUT: OutputConfiguration = {
@@ -49,7 +26,7 @@ const OUTPUT: OutputConfiguration = {
   },
 };
 
-function createProgram(): Command {
+async function createProgram(word: string | undefined): Promise<Command> {
   const program = new Command('mqtt-north')
     .description('Takes industrial data, keeps it safely on disk, and publishes it to any MQTT broker.')
     .version(packageVersion(), '-V, --version', 'print the version')
@@ -59,7 +36,7 @@ function createProgram(): Command {
     .enablePositionalOptions()
     .addHelpText('after', '\nExit codes: 0 it worked, 1 it did not work, 2 the input is wrong.');
   inherit(program);
-  for (const register of COMMANDS) register(program);
+  await addCommands(program, word);
   return program;
 }
 
@@ -70,7 +47,8 @@ function inherit(command: Command): void {
 
 async function main(argv: readonly string[]): Promise<number> {
   try {
-    await createProgram().parseAsync(argv, { from: 'node' });
+    const program = await createProgram(argv[2]);
+    await program.parseAsync(argv, { from: 'node' });
     return Number(process.exitCode ?? EXIT_OK);
   } catch (thrown) {
     if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT_OK : EXIT_INPUT;

@@ -8,7 +8,6 @@ import { brokerUrls } from '../config/settings.js';
 import { systemClock } from '../core/clock.js';
 import { NorthError } from '../core/error.js';
 import { openLogger } from '../service/log.js';
-import { openQuickStart } from '../service/quick-start.js';
 import { RunningService } from '../service/running-service.js';
 import { addConfigOption, CONFIG_FILE } from './config-file.js';
 import { printProblem } from './failure.js';
@@ -31,7 +30,7 @@ export function registerRun(program: Command): void {
 async function runConfigured(file: string): Promise<void> {
   const { config, warnings } = openConfig(file);
   for (const warning of warnings) printProblem(notes, warning, file);
-  const logger = openLogger(config.logging);
+  const logger = await openLogger(config.logging);
   const service = await RunningService.open({ config, configFile: resolve(file), clock: systemClock(), logger });
   logger.info({ url: service.url, dataDir: config.dataDir }, `mqtt-north ${service.version} runs: ${service.url}`);
   printOverview(config, service.url, file);
@@ -51,6 +50,8 @@ function printOverview(config: Config, url: string, file: string): void {
 }
 
 async function runQuickStart(): Promise<void> {
+  // Its broker is no part of a service with a configuration.
+  const { openQuickStart } = await import('../service/quick-start.js');
   const { broker, config } = await openQuickStart(resolve('data'));
   let shown = 0;
   await broker.subscribe('#', ({ topic, payload, qos }) => {
@@ -60,7 +61,7 @@ async function runQuickStart(): Promise<void> {
     output.writeLine(`  ${output.style('green', topic)}  ${text}  ${output.style('dim', `QoS ${qos}`)}`);
     if (shown === SHOWN_MESSAGES_MAX) output.writeLine('  … and so on. Ctrl+C stops it.');
   });
-  const logger = openLogger(config.logging);
+  const logger = await openLogger(config.logging);
   const clock = systemClock();
   let service: RunningService;
   try {

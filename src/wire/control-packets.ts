@@ -22,6 +22,9 @@ export interface ConnectOptions {
   will: Will | undefined;
 }
 
+// Otherwise the first packet makes a buffer for each of the numbers up to 65,535, which take 8 MB for good.
+mqttPacket.writeToStream.cacheNumbers = false;
+
 export const PINGREQ = Uint8Array.of(0xc0, 0);
 
 /** CONNECT [MQTT 3.1.1 and 5.0 §3.1]. */

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Command } from 'commander';
+import { addCommands } from '../../src/cli/commands.js';
 import { METRICS } from '../../src/http/metrics.js';
 import { ROOT_FOLDER } from '../kit/process.js';
 
@@ -28,12 +29,7 @@ function codeOf(text: string): string[] {
 /** The commands as the program declares them, each with its own. */
 async function commands(): Promise<Map<string, ReadonlySet<string>>> {
   const program = new Command();
-  const folder = join(ROOT_FOLDER, 'build', 'src', 'cli');
-  const main = readFileSync(join(ROOT_FOLDER, 'src', 'cli', 'main.ts'), 'utf8');
-  for (const [, name = '', file = ''] of main.matchAll(/import \{ (register\w+) \} from '\.\/([\w-]+)\.js'/g)) {
-    const module = (await import(join(folder, `${file}.js`))) as Record<string, (program: Command) => void>;
-    module[name]?.(program);
-  }
+  await addCommands(program, undefined);
   return new Map(program.commands.map((each) => [each.name(), new Set(each.commands.map((sub) => sub.name()))]));
 }
 
