@@ -5,9 +5,12 @@
  * case of an endless recursion. The hook that JSONata calls before each step counts the time that this evaluation itself
  * has used, so that a busy machine does not make expressions fail; and it lets the event loop run now and then.
  */
-import jsonata from 'jsonata';
+import type jsonata from 'jsonata';
 import { NorthError } from '../core/error.js';
+import { lazily } from '../core/lazily.js';
 import { eventLoopTurn } from './element.js';
+
+const jsonataPackage = lazily<typeof jsonata>('jsonata');
 
 /** The name under which JSONata looks for a function to call before each step. */
 const STEP_HOOK = Symbol.for('jsonata.__evaluate_entry');
@@ -69,7 +72,7 @@ export class JsonataExpression {
     this.#timeoutMs = timeoutMs;
     this.#nowMs = nowMs;
     try {
-      this.#expression = jsonata(text, { sequence: SEQUENCE_MAX });
+      this.#expression = jsonataPackage()(text, { sequence: SEQUENCE_MAX });
     } catch (error) {
       const position = positionOf(error);
       const at = position === undefined ? '' : ` at position ${position}`;

@@ -1,8 +1,11 @@
 /** A websocket over a connection that exists, as MQTT uses it [MQTT-6.0.0]: subprotocol `mqtt`, binary frames. */
 import type { Socket } from 'node:net';
-import { WebSocket } from 'ws';
+import type { WebSocket } from 'ws';
 import { errorText, NorthError, systemCode } from '../core/error.js';
+import { lazily } from '../core/lazily.js';
 import { addressText } from './connection-error.js';
+
+const wsPackage = lazily<typeof import('ws')>('ws');
 
 export interface WebSocketOptions {
   secure: boolean;
@@ -70,7 +73,7 @@ export function upgradeToWebSocket(socket: Socket, options: WebSocketOptions, ev
 
 function newWebSocket(url: string, socket: Socket): WebSocket {
   try {
-    return new WebSocket(url, ['mqtt'], {
+    return new (wsPackage().WebSocket)(url, ['mqtt'], {
       createConnection: () => socket,
       perMessageDeflate: false,
       followRedirects: false,
