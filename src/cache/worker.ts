@@ -5,6 +5,7 @@
  * transaction, so that one sync serves everybody who came meanwhile.
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { tendIdleMemory } from '../core/idle-memory.js';
 import { type Answer, type Call, type CarriedError, carryError, type Opening } from './calls.js';
 import { Parcel } from './parcel.js';
 import { serveCalls } from './serve.js';
@@ -33,6 +34,7 @@ if (port !== null) {
   }
   if (store !== undefined) {
     const opened = store;
+    tendIdleMemory();
     const answer = (answers: Answer[]): void => {
       const parcel = new Parcel();
       for (const one of answers) {

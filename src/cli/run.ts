@@ -7,6 +7,7 @@ import { openConfig } from '../config/loading.js';
 import { brokerUrls } from '../config/settings.js';
 import { systemClock } from '../core/clock.js';
 import { NorthError } from '../core/error.js';
+import { tendIdleMemory } from '../core/idle-memory.js';
 import { openLogger } from '../service/log.js';
 import { RunningService } from '../service/running-service.js';
 import { addConfigOption, CONFIG_FILE } from './config-file.js';
@@ -110,6 +111,7 @@ async function openOnFreePort(
 
 /** Waits for SIGTERM or SIGINT, then stops in order. A second signal ends the process at once. */
 async function untilStopped(stop: () => Promise<void>): Promise<void> {
+  tendIdleMemory();
   const signal = await new Promise<NodeJS.Signals>((tell) => {
     for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, tell);
   });
