@@ -8,7 +8,7 @@
 import { performance } from 'node:perf_hooks';
 
 const CHECK_MS = 10_000;
-/** Shares of one core that the whole process has used since the last check. */
+/** Shares of the time since the last check in which this thread was at work. */
 const BUSY_SHARE = 0.1;
 const QUIET_SHARE = 0.03;
 
@@ -16,15 +16,12 @@ const QUIET_SHARE = 0.03;
 export function tendIdleMemory(checkMs: number = CHECK_MS): () => void {
   // Loading has been work, too.
   let hasGrown = true;
-  let cpu = process.cpuUsage();
-  let checkedMs = performance.now();
+  let checked = performance.eventLoopUtilization();
   const timer = setInterval(() => {
-    const { user, system } = process.cpuUsage(cpu);
-    const share = (user + system) / 1000 / (performance.now() - checkedMs);
-    cpu = process.cpuUsage();
-    checkedMs = performance.now();
-    if (share >= BUSY_SHARE) hasGrown = true;
-    else if (hasGrown && share < QUIET_SHARE) {
+    const { utilization } = performance.eventLoopUtilization(checked);
+    checked = performance.eventLoopUtilization();
+    if (utilization >= BUSY_SHARE) hasGrown = true;
+    else if (hasGrown && utilization < QUIET_SHARE) {
       hasGrown = false;
       // Whose heap cannot be collected keeps what it has.
       giveBackMemory().catch(() => clearInterval(timer));

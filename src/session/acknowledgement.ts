@@ -58,7 +58,6 @@ export class Acknowledgements {
     this.#beganMs = nowMs;
     this.answered.publishOrders.fill(0);
     this.answered.releaseOrder = 0;
-    this.answered.atMs.fill(nowMs);
   }
 
   beginTurn(): void {
@@ -91,19 +90,25 @@ export class Acknowledgements {
     }
     if (state === WAITING && this.#ledger.mayBeHeld(id)) {
       // The broker had queued it and answers before it was sent again. A PUBACK is as good as any. A PUBREC is not taken:
-      // the re-send is answered, too, and in the order of all the others, which the PUBRELs have to keep.
-      if (type === PUBACK && reasonCode < 0x80) this.#settleUnsent(id, nowMs);
+      // the re-send is answered, too, and in the order of all the others, which the PUBRELs have to keep. And of what a
+      // former process has sent it is not known at which QoS.
+      if (type !== PUBACK || reasonCode >= 0x80 || slots.qos[id] === 0) return undefined;
+      if (slots.qos[id] === 1) this.#ledger.leaveLowered(id);
+      this.#settleUnsent(id, nowMs);
       return undefined;
     }
     if (state !== SENT) {
       // What goes to quarantine is released when it is there on disk.
       const isUnderWay = state === RECEIVED || state === RELEASABLE || state === RELEASED || state === CONDEMNED;
-      if (type !== PUBACK && !isUnderWay && reasonCode < 0x80) {
+      const isUnknown = !isUnderWay && !this.#ledger.openExchanges.withholds(id);
+      if (type !== PUBACK && isUnknown && reasonCode < 0x80) {
         this.#sender.releases.sendUnknown(id, terms.protocolVersion === 5 ? PACKET_ID_NOT_FOUND : 0, nowMs);
       }
       return undefined;
     }
     const qos = slots.qos[id] as QoS;
+    // It belongs to the exchange that the message began at QoS 2, before the broker came to take less.
+    if (type === PUBREC && qos === 1 && slots.isHeld[id] === 1) return undefined;
     this.answered.publishOrders[qos] = Math.max(this.answered.publishOrders[qos], slots.sentOrder[id]!);
     this.answered.atMs[qos] = nowMs;
     // "Packet identifier in use" in answer to a re-send says that the broker has the message already.
@@ -117,8 +122,9 @@ export class Acknowledgements {
     }
     if (type === PUBACK) {
       // Some brokers answer a QoS 2 PUBLISH with PUBACK: they have taken it, but only at QoS 1.
-      if (qos === 2) this.#events.downgraded();
-      else this.#ledger.settleLowered(id);
+      // Unless it was sent at a lower QoS meanwhile, which is what is answered then.
+      if (qos === 2 && slots.isLowered[id] === 0) this.#events.downgraded();
+      else this.#ledger.leaveLowered(id);
       this.#settle(id, nowMs);
       return undefined;
     }
@@ -164,7 +170,8 @@ export class Acknowledgements {
     if (offset === undefined) return;
     const refusal = refusalOf(reasonCode);
     // The refusal of a PUBLISH ends its exchange [MQTT-4.3.3-4], and not the one of QoS 2 that it may have begun with.
-    if (slots.qos[id] === 2) slots.isHeld[id] = 0;
+    // One that calls the identifier in use says that something is held.
+    if (slots.qos[id] === 2 && reasonCode !== PACKET_ID_IN_USE) slots.isHeld[id] = 0;
     const reason = `The broker answered 0x${reasonCode.toString(16)}${text === undefined ? '' : `: ${text}`}.`;
     if (refusal.action === 'retry') {
       if (refusal.slowDown) terms.window.halve(slots.timeMs[id]!, nowMs);

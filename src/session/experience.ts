@@ -94,7 +94,7 @@ export class Experience {
   died(reason: NorthError, nowMs: number): void {
     const { code } = reason;
     if (code === 'CLIENT_ID_TAKEN') return;
-    this.#withheldDeaths = this.#options.ledger.openExchanges.isWithheld ? this.#withheldDeaths + 1 : 0;
+    this.#withheldDeaths = this.#options.ledger.openExchanges.isUnbearable ? this.#withheldDeaths + 1 : 0;
     if (this.#withheldDeaths >= WITHHELD_DEATHS_MAX) this.suspicion.condemnReleased();
     const { ledger, resend, liveness, acknowledgements, ackTimeoutMs } = this.#options;
     const isOverrun = this.#reasonCode === RECEIVE_MAXIMUM_EXCEEDED;

@@ -80,7 +80,10 @@ export class Ledger {
       let id = cursor.headId;
       for (let offset = cursor.head; offset < limit; offset++, id = cursor.idAfter(id)) {
         const state = this.slots.state[id]!;
-        if (!sessionKept) this.slots.isHeld[id] = 0;
+        if (!sessionKept) {
+          this.slots.isHeld[id] = 0;
+          this.slots.isLowered[id] = 0;
+        }
         if (state === SENT) this.slots.state[id] = WAITING;
         else if (state === DEFERRED || (state === WAITING && this.slots.isEnded[id] === 1)) {
           // What the broker has refused is no re-send: it keeps its pause and comes after those that the broker may hold.
@@ -124,7 +127,7 @@ export class Ledger {
     if (qos === 2) {
       this.inflightQos2++;
       slots.isHeld[id] = 1;
-    }
+    } else if (slots.isHeld[id] === 1) slots.isLowered[id] = 1;
     if (cursor.next >= cursor.sentHigh) cursor.sentHigh = cursor.next + 1;
     if (cursor.next >= cursor.sessionHigh) cursor.sessionHigh = cursor.next + 1;
   }
@@ -142,10 +145,10 @@ export class Ledger {
   }
 
   /**
-   * A message of QoS 2 is done because the broker has come to take it at a lower QoS only. What it may still hold of the
-   * exchange that it began before, it must not deliver, and its identifier is not free.
+   * A message is about to be done because the broker has taken it at a lower QoS than 2. When it was sent at QoS 2 before,
+   * the broker may hold it all the same: it must not deliver it, and the identifier is not free.
    */
-  settleLowered(id: number): void {
+  leaveLowered(id: number): void {
     const cursor = this.cursorOf(id);
     const offset = cursor.offsetOf(id);
     if (this.slots.isHeld[id] === 0 || offset === undefined) return;
@@ -190,6 +193,11 @@ export class Ledger {
       }
     }
     return count;
+  }
+
+  /** True while PUBRECs wait to be stored, or their PUBRELs to be sent: it is we who are slow then, and not the broker. */
+  get isReceiving(): boolean {
+    return this.releasable.length > 0 || this.saving.hasReceived;
   }
 
   /** True when something was sent in a session that the broker has lost, and is not done. */
@@ -319,12 +327,12 @@ export class Ledger {
   }
 
   /**
-   * The message in flight that has waited longest, over all lanes; undefined when none is. It is passed over by those of its
-   * own QoS, or by others while nothing of its QoS is answered any more.
+   * The first message in flight of each lane, which has waited longest in it. It is passed over by those of its own QoS, or by
+   * others while nothing of its QoS is answered any more.
    */
-  oldestSent({ publishOrders, atMs }: Readonly<Answered>): OldestSent | undefined {
-    if (this.inflight === 0) return undefined;
-    let oldest: OldestSent | undefined;
+  oldestSent({ publishOrders, atMs }: Readonly<Answered>): OldestSent[] {
+    const oldest: OldestSent[] = [];
+    if (this.inflight === 0) return oldest;
     const { slots } = this;
     for (const cursor of this.cursors) {
       // After a rewind, messages are in flight beyond `next`.
@@ -334,14 +342,14 @@ export class Ledger {
         const state = slots.state[id]!;
         if (state !== SENT && state !== RELEASED) continue;
         const sentMs = slots.timeMs[id]!;
-        if (oldest === undefined || sentMs < oldest.sentMs) {
-          const qos = slots.qos[id] as QoS;
-          const order = slots.sentOrder[id]!;
-          let passedOverMs: number | undefined;
-          if (state === SENT && publishOrders[qos] > order) passedOverMs = sentMs;
-          else if (publishOrders[qos === 1 ? 2 : 1] > order) passedOverMs = Math.max(sentMs, atMs[qos]);
-          oldest = { sentMs, passedOverMs };
+        const qos = slots.qos[id] as QoS;
+        const order = slots.sentOrder[id]!;
+        let passedOverMs: number | undefined;
+        if (state === SENT && publishOrders[qos] > order) passedOverMs = sentMs;
+        else if (publishOrders[qos === 1 ? 2 : 1] > order && !(qos === 2 && this.isReceiving)) {
+          passedOverMs = Math.max(sentMs, atMs[qos]);
         }
+        oldest.push({ sentMs, passedOverMs });
         break;
       }
     }

@@ -30,11 +30,11 @@ export interface Answered {
   /** By QoS, the place in the order of sending of the last PUBLISH that was answered; 0: none was. */
   publishOrders: [number, number, number];
   releaseOrder: number;
-  /** By QoS, when anything was answered last; when the connection began, if nothing was. */
+  /** By QoS, when anything was answered last, on whatever connection; 0: nothing was. */
   atMs: [number, number, number];
 }
 
-/** The message that has waited longest for its acknowledgement. */
+/** A message that has waited longest for its acknowledgement, in its lane. */
 export interface OldestSent {
   sentMs: number;
   /** Others that were sent later are answered, and nothing has come that makes up for it since then; undefined: none is. */
@@ -122,6 +122,15 @@ export class Liveness {
     else this.#blockedSinceMs ??= nowMs;
   }
 
+  /** The one of these whose acknowledgement is due first; undefined when there is none. */
+  firstDue(oldest: readonly OldestSent[]): OldestSent | undefined {
+    let first: OldestSent | undefined;
+    for (const one of oldest) {
+      if (first === undefined || this.#ackDueMs(one) < this.#ackDueMs(first)) first = one;
+    }
+    return first;
+  }
+
   /** Silence in either direction asks for a ping: a half-open connection swallows what we write. */
   isPingDue(nowMs: number, writtenAtMs: number, oldest: OldestSent | undefined): boolean {
     if (this.#pingSentMs !== undefined) return false;
@@ -170,9 +179,8 @@ export class Liveness {
   }
 
   #ackDueMs({ sentMs, passedOverMs }: OldestSent): number {
-    if (passedOverMs !== undefined) return passedOverMs + this.#ackTimeoutMs;
-    if (this.#acknowledgedMs <= sentMs) return sentMs + this.#ackTimeoutMs;
-    return Math.min(this.#acknowledgedMs + this.#ackTimeoutMs, sentMs + PATIENCE * this.#ackTimeoutMs);
+    const sinceMs = passedOverMs ?? Math.max(sentMs, this.#acknowledgedMs);
+    return Math.min(sinceMs + this.#ackTimeoutMs, sentMs + PATIENCE * this.#ackTimeoutMs);
   }
 
   #askDueMs({ sentMs }: OldestSent): number {

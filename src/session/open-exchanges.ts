@@ -27,8 +27,10 @@ interface OpenExchange {
 }
 
 export class OpenExchanges {
-  /** True when only a new session helps. */
+  /** True when only a new session helps: none of their PUBRELs goes out, and the session is given up when it can be. */
   isWithheld = false;
+  /** True when that is so because the broker cannot bear a PUBREL. */
+  isUnbearable = false;
   readonly #exchanges = new Map<number, OpenExchange>();
   #deathsCount = 0;
 
@@ -60,12 +62,24 @@ export class OpenExchanges {
     for (const [id, { end }] of this.#exchanges) if (end === 'being stored') this.#exchanges.delete(id);
   }
 
+  /** The broker cannot bear a PUBREL. */
+  withholdUnbearable(): void {
+    this.isWithheld = true;
+    this.isUnbearable = true;
+  }
+
+  /** True when the PUBREL of this identifier must not go out. */
+  withholds(id: number): boolean {
+    return this.isWithheld && this.#exchanges.has(id);
+  }
+
   /** A new connection; a broker that has lost its session holds nothing. */
   resume(sessionKept: boolean): void {
     if (!sessionKept) {
       this.#exchanges.clear();
       this.#deathsCount = 0;
       this.isWithheld = false;
+      this.isUnbearable = false;
     }
     for (const exchange of this.#exchanges.values()) exchange.releasedMs = NOT_RELEASED;
   }
@@ -77,7 +91,7 @@ export class OpenExchanges {
       isWaiting ||= end === 'open' && releasedMs !== NOT_RELEASED;
     }
     this.#deathsCount = isWaiting ? this.#deathsCount + 1 : 0;
-    if (this.#deathsCount >= DEATHS_MAX) this.isWithheld = true;
+    if (this.#deathsCount >= DEATHS_MAX) this.withholdUnbearable();
   }
 
   /**

@@ -96,6 +96,8 @@ export function restoreProgress(
       const id = cursor.idOf(offset);
       if (offset < cursor.head || slots.state[id] === SETTLED) {
         openExchanges.add(id, run.lane, offset);
+        // What has this identifier next was not sent: it waits for the end of the exchange.
+        cursor.sentHigh = Math.max(cursor.head, Math.min(cursor.sentHigh, offset + cursor.idSize));
         continue;
       }
       slots.state[id] = RELEASABLE;

@@ -86,6 +86,11 @@ export class Saving {
     return underWay === undefined ? this.identity : (underWay ?? undefined);
   }
 
+  /** True while PUBRECs are not known to be stored. */
+  get hasReceived(): boolean {
+    return this.#queued.received.length > 0 || (this.#underWay?.received.length ?? 0) > 0;
+  }
+
   received(id: number): void {
     this.#queued.received.push(id);
     this.#isUrgent = true;

@@ -359,7 +359,7 @@ export class Sender {
       cursor.skip();
       counts.published++;
       this.lastUnacknowledgedMs = nowMs;
-      ledger.settleLowered(id);
+      ledger.leaveLowered(id);
       ledger.settleUnsent(id, nowMs);
       return;
     }

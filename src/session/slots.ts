@@ -63,6 +63,8 @@ export class Slots {
   readonly isEnded = new Uint8Array(65_536);
   /** 1: the broker may hold it, because it was sent at QoS 2 in its present session, and that exchange is not over. */
   readonly isHeld = new Uint8Array(65_536);
+  /** 1: it was sent at a lower QoS after that, which the broker may yet answer. */
+  readonly isLowered = new Uint8Array(65_536);
   /** 1: its last PUBLISH had DUP. */
   readonly isRepeated = new Uint8Array(65_536);
   /** Message Expiry Interval that it was first sent with, because a re-send is byte-identical; 0: none yet. */
@@ -77,6 +79,7 @@ export class Slots {
     this.silences[packetId] = 0;
     this.isEnded[packetId] = 0;
     this.isHeld[packetId] = 0;
+    this.isLowered[packetId] = 0;
     this.qos[packetId] = 0;
     this.expirySeconds[packetId] = 0;
   }

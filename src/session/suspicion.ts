@@ -13,8 +13,9 @@
  *
  * Others never answer a message that they do not like. Acknowledgements of one QoS come in the order of the messages
  * [MQTT-4.6.0-2], so that the culprit is known without narrowing: it is overdue, and one of its QoS that was sent later is
- * not; or nothing of its QoS is answered any more, and it is the first. A broker that answers nothing at all gives no such
- * sign, and everything waits for it.
+ * not; or nothing of its QoS is answered any more, and it is the first. While that is so for one after the other, it is
+ * rather the broker that does not answer this QoS: each needs twice as many connections as the one before. A broker that
+ * answers nothing at all gives no such sign, and everything waits for it.
  */
 import { ERRORS } from '../core/error-codes.js';
 import type { QoS } from '../core/message.js';
@@ -44,6 +45,8 @@ export class Suspicion {
   /** Condemnations since the last acknowledgement. */
   #condemnedInARow = 0;
   #hasCondemned = false;
+  /** Messages condemned as the first of a QoS of which nothing is answered, since something of both was on a connection. */
+  #stuckInARow = 0;
   /** Fewest messages that were in flight at a death which began this search. */
   #searchInflight = Number.POSITIVE_INFINITY;
   #alone: { id: number; offset: number; deaths: number } | undefined;
@@ -104,6 +107,7 @@ export class Suspicion {
    */
   answerMissing(overdueMs: number, answered: Readonly<Answered>): void {
     const { slots } = this.#ledger;
+    if (answered.publishOrders[1] > 0 && answered.publishOrders[2] > 0) this.#stuckInARow = 0;
     const stuckId = this.#stuckId(overdueMs, answered);
     // A broker that answers some only when it has got others would wait for them for ever in a narrow window.
     this.#widen();
@@ -116,9 +120,11 @@ export class Suspicion {
         if (isReleased) this.#missRelease(id, offset);
         return;
       }
-      const silences = slots.silences[id]! + 1;
+      const isStuck = id === stuckId;
+      const silences = Math.min(255, slots.silences[id]! + 1);
       slots.silences[id] = silences;
-      if (silences < SILENCES_MAX) return;
+      if (silences < SILENCES_MAX * (isStuck ? 2 ** Math.min(DOUBLINGS_MAX, this.#stuckInARow) : 1)) return;
+      if (isStuck) this.#stuckInARow++;
       const reason = `The broker did not answer it in ${silences} connections, but answered others that were sent later.`;
       this.#condemn(id, offset, reason);
     });
@@ -129,13 +135,15 @@ export class Suspicion {
    * sent later. It stands before all others of its QoS.
    */
   #stuckId(overdueMs: number, { publishOrders, atMs }: Readonly<Answered>): number | undefined {
-    const { slots } = this.#ledger;
+    const { slots, isReceiving } = this.#ledger;
     let stuckId: number | undefined;
     let stuckOrder = Number.POSITIVE_INFINITY;
     this.#eachUnanswered((_cursor, id) => {
       const qos = slots.qos[id] as QoS;
       const order = slots.sentOrder[id]!;
       if (order > stuckOrder || slots.timeMs[id]! > overdueMs || atMs[qos] > overdueMs) return;
+      // A broker that takes one message of QoS 2 at a time waits for us then.
+      if (qos === 2 && isReceiving) return;
       if (publishOrders[qos === 1 ? 2 : 1] < order) return;
       stuckId = id;
       stuckOrder = order;
@@ -163,7 +171,7 @@ export class Suspicion {
   #condemn(id: number, offset: number, reason: string): void {
     const { slots, openExchanges } = this.#ledger;
     // What a broker does not bear is not the message then, but its PUBREL, which must not be sent any more.
-    if (slots.state[id] === RELEASED) openExchanges.isWithheld = true;
+    if (slots.state[id] === RELEASED) openExchanges.withholdUnbearable();
     this.#ledger.condemn(id, offset, { code: 'PUBLISH_POISONOUS', reason }, true);
   }
 

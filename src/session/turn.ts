@@ -57,8 +57,10 @@ export class Turn {
     const { ledger, liveness, acknowledgements } = this.#parts;
     this.#oldest = undefined;
     if (nowMs >= this.#lookAtMs) {
-      this.#oldest = ledger.oldestSent(acknowledgements.answered);
-      this.#lookAtMs = (this.#oldest?.sentMs ?? nowMs) + liveness.patienceLeastMs;
+      const oldest = ledger.oldestSent(acknowledgements.answered);
+      this.#oldest = liveness.firstDue(oldest);
+      this.#lookAtMs =
+        oldest.reduce((leastMs, { sentMs }) => Math.min(leastMs, sentMs), nowMs) + liveness.patienceLeastMs;
     }
     return liveness.overdue(nowMs, this.#oldest);
   }
@@ -87,12 +89,12 @@ export class Turn {
 
   /** Everything that was in doubt at the beginning of the connection has been sent again. */
   get isRecovered(): boolean {
-    const { ledger } = this.#parts;
+    const { ledger, sender } = this.#parts;
     if (ledger.saving.isIdentityDue || ledger.releasable.length > 0) return false;
-    // While exchanges are withheld, what is in doubt of an older session waits for the next one.
-    const { isWithheld } = ledger.openExchanges;
+    // What is in doubt of an older session, or was refused, waits for the next one when this one is to be given up.
+    if (ledger.openExchanges.isWithheld) return !sender.resend.isUnderWay;
     for (const { next, end, resendHigh, doubtHigh } of ledger.cursors) {
-      if (next < Math.min(end, isWithheld ? resendHigh : Math.max(resendHigh, doubtHigh))) return false;
+      if (next < Math.min(end, Math.max(resendHigh, doubtHigh))) return false;
     }
     return true;
   }

@@ -1,7 +1,7 @@
 /** QoS 2 exchanges that end otherwise than they should: at their PUBREL, in another process, or with another broker. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Key, packetIdOf } from '../simulation/key.js';
+import { type Key, keyIn, packetIdOf } from '../simulation/key.js';
 import { Stage } from './stage.js';
 
 const KEPT = { sessionPresent: true };
@@ -201,6 +201,91 @@ test('of messages of QoS 2 of which none is answered any more, while others are,
   stage.acknowledge('pubcomp', ['t1', 't2']);
   stage.pass(200);
   assert.deepEqual([...stage.cache.quarantine.keys()], ['t0']);
+});
+
+test('a PUBREL that is never answered is noticed among messages of QoS 1 and 2 that are', () => {
+  const stage = new Stage({ ackTimeoutMs: 1000 });
+  stage.accept('command', 1, { qos: 2 });
+  stage.online();
+  stage.acknowledge('pubrec', ['c0']);
+  stage.sent();
+  for (let round = 0; round < 100 && stage.endCode() === undefined; round++) {
+    const [slow = ''] = stage.accept('telemetry', 1, { qos: 2 });
+    const [fast = ''] = stage.accept('telemetry', 1, { qos: 1 });
+    stage.pass(250);
+    stage.acknowledge('puback', [fast]);
+    stage.acknowledge('pubrec', [slow]);
+    stage.acknowledge('pubcomp', [slow]);
+  }
+  assert.equal(stage.endCode(), 'ACK_OVERDUE');
+});
+
+function acknowledgeQos1(stage: Stage): void {
+  const packets = stage.published().filter(({ qos }) => qos === 1);
+  stage.acknowledge(
+    'puback',
+    packets.map(({ payload }) => keyIn(Buffer.from(payload))),
+  );
+}
+
+test('a disk of ours that hangs makes no message guilty at a broker that takes one of QoS 2 at a time', () => {
+  const stage = new Stage({ ackTimeoutMs: 1000 });
+  stage.accept('telemetry', 3, { qos: 2 });
+  stage.online();
+  stage.isHoldingSaves = true;
+  stage.acknowledge('pubrec', ['t0']);
+  for (let turn = 0; turn < 150; turn++) {
+    if (stage.session.state === 'offline') stage.online(KEPT);
+    stage.accept('alert', 1);
+    acknowledgeQos1(stage);
+    stage.pass(400);
+  }
+  stage.isHoldingSaves = false;
+  stage.flush();
+  assert.equal(stage.cache.quarantine.size, 0);
+  const ends = stage.reports('ended').length;
+  assert.ok(ends <= 20, `${ends} connections were given up in a minute`);
+});
+
+test('a broker that answers no QoS 2 for an hour, but QoS 1, sends few messages to quarantine', () => {
+  const stage = new Stage({});
+  for (let second = 0; second < 3600; second++) {
+    if (stage.session.state === 'offline') stage.online({ sessionPresent: second > 0 });
+    stage.accept('alert', 1);
+    if (second % 120 === 0) stage.accept('telemetry', 1, { qos: 2 });
+    acknowledgeQos1(stage);
+    stage.pass(1000);
+  }
+  const { size } = stage.cache.quarantine;
+  assert.ok(size >= 2 && size <= 6, `${size} of 30 are in quarantine`);
+});
+
+test('a message of QoS 2 is not to blame for a connection that is given up while others before it are still answered', () => {
+  const stage = new Stage({ ackTimeoutMs: 1000 });
+  stage.accept('alert', 1, { qos: 2 });
+  // Sent again on the connection after the next, each goes out before the alert.
+  const helpers = ['c0', 'c1', 'c2'];
+  for (const [i, key] of helpers.entries()) {
+    for (const cmd of ['pubrec', 'pubcomp'] as const) {
+      if (cmd === 'pubrec') stage.accept('command', 1, { qos: 2 });
+      stage.accept('telemetry', 1);
+      stage.online({ sessionPresent: i > 0 || cmd === 'pubcomp' });
+      stage.pass(100);
+      const [fast = ''] = stage.accept('telemetry', 1);
+      stage.acknowledge('puback', [fast]);
+      stage.pass(800);
+      stage.acknowledge(cmd, [key]);
+      stage.pass(200);
+      // A message of QoS 1 is never answered.
+      assert.equal(stage.endCode(), 'ACK_OVERDUE');
+    }
+  }
+  assert.deepEqual(
+    [...stage.cache.quarantine.keys()].filter((key) => !key.startsWith('t')),
+    [],
+  );
+  assert.equal(stage.cache.progress.lanes.command.firstUnsettled, 3);
+  assert.equal(stage.cache.progress.lanes.alert.firstUnsettled, 0);
 });
 
 test('a QoS 1 message that is refused when it is to be sent again has no exchange that a PUBREL would end', () => {
