@@ -23,7 +23,7 @@ const QUIET_MS = 1000;
 const ORDINARY_INFLIGHT = 20;
 const LEARNED_WINDOW_LEAST = 10;
 const LEARNED_FOR_MS = 3_600_000;
-/** So often what is in flight may keep a session from being given up in order. */
+/** So often what is in flight may keep a session from being given up in order: one of it may never be answered. */
 const WITHHELD_DEATHS_MAX = 3;
 
 export interface ExperienceOptions {
@@ -46,7 +46,7 @@ export class Experience {
   #reasonCode: number | undefined;
   #grantedMs = 0;
   #window: Window | undefined;
-  /** Connections in a row that ended while exchanges were withheld, before all that was in flight was done. */
+  /** Connections in a row that ended while exchanges were withheld, because not all that was in flight was done. */
   #withheldDeaths = 0;
   /** Connections that died under more than an ordinary number of messages. */
   #deathsUnderMany = 0;
@@ -94,9 +94,11 @@ export class Experience {
   died(reason: NorthError, nowMs: number): void {
     const { code } = reason;
     if (code === 'CLIENT_ID_TAKEN') return;
-    this.#withheldDeaths = this.#options.ledger.openExchanges.isUnbearable ? this.#withheldDeaths + 1 : 0;
-    if (this.#withheldDeaths >= WITHHELD_DEATHS_MAX) this.suspicion.condemnReleased();
     const { ledger, resend, liveness, acknowledgements, ackTimeoutMs } = this.#options;
+    const { isWithheld, isUnbearable } = ledger.openExchanges;
+    if (!isWithheld) this.#withheldDeaths = 0;
+    else if (isUnbearable || code === 'ACK_OVERDUE') this.#withheldDeaths++;
+    if (isUnbearable && this.#withheldDeaths >= WITHHELD_DEATHS_MAX) this.suspicion.condemnReleased();
     const isOverrun = this.#reasonCode === RECEIVE_MAXIMUM_EXCEEDED;
     const isByBroker = code === 'BROKER_CLOSED' || code === 'CONNECTION_LOST';
     if (code === 'ACK_OVERDUE' || code === 'KEEPALIVE_TIMEOUT') liveness.gaveUp();

@@ -37,6 +37,22 @@ test('a session is given up in which the broker may hold at QoS 2 what it has ta
   assert.deepEqual(stage.publishedKeys(), ['t2']);
 });
 
+test('a message that is never answered does not keep a session from being given up', () => {
+  const stage = new Stage({});
+  stage.accept('telemetry', 2, { qos: 2 });
+  stage.online();
+  stage.lose();
+  for (let i = 0; i < 3; i++) {
+    stage.online(LOWERED);
+    assert.deepEqual(stage.publishedKeys(), i === 0 ? ['t0', 't1'] : ['t1']);
+    if (i === 0) stage.acknowledge('puback', ['t0']);
+    stage.pass(60_000);
+    assert.equal(stage.reports('ended').at(-1)?.error?.code, 'ACK_OVERDUE');
+  }
+  assert.equal(stage.connect().clean, true);
+  assert.equal(stage.cache.quarantine.size, 0);
+});
+
 test('a refused message that waits for its retry does not keep a session from being given up', () => {
   const stage = new Stage({});
   stage.accept('telemetry', 3, { qos: 2 });
