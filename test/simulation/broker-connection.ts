@@ -105,6 +105,8 @@ export class BrokerConnection implements LinkEnd {
       this.#reply(packet, whenSent);
       return;
     }
+    const mayBeEarly = packet.cmd === 'pubrec' && !wasReceived;
+    if (fault.how !== 'earlyPubcomp' || mayBeEarly) fault.happened();
     const held = this.#session?.held.get(packet.messageId ?? 0);
     if (packet.cmd === 'pubrec' && held !== undefined && ['never', 'wrongType'].includes(fault.how)) {
       reception.late.add(held.key);
@@ -120,15 +122,13 @@ export class BrokerConnection implements LinkEnd {
         this.#reply(packet, whenSent);
         this.#reply(packet);
         return;
-      case 'earlyPubcomp': {
+      case 'earlyPubcomp':
         // Both at once: what comes after the PUBREL has gone out cannot be told from its answer.
-        const isFirst = packet.cmd === 'pubrec' && !wasReceived;
         this.#reply(packet, () => {
           whenSent?.();
-          if (isFirst) this.#earlyBytes = this.#bytesOf({ cmd: 'pubcomp', messageId: packet.messageId ?? 0 });
+          if (mayBeEarly) this.#earlyBytes = this.#bytesOf({ cmd: 'pubcomp', messageId: packet.messageId ?? 0 });
         });
         return;
-      }
       case 'wrongType':
         this.#reply({ ...packet, cmd: packet.cmd === 'pubrec' ? 'pubcomp' : 'pubrec' }, whenSent);
         return;
@@ -275,6 +275,7 @@ export class BrokerConnection implements LinkEnd {
     if (code >= 0x80) reception.refused.add(key);
     if (packet.qos === 1 || traits.downgrades) {
       this.#open.add(id);
+      if (packet.qos === 2) reception.downgradedCount++;
       if (code < 0x80) reception.deliver(delivery);
       this.#acknowledge({ cmd: 'puback', messageId: id, ...this.#code(code) }, () => this.#open.delete(id));
       return;
@@ -282,8 +283,9 @@ export class BrokerConnection implements LinkEnd {
     if (held !== undefined) {
       // The exchange ends with 0x91, so that the identifier may come again.
       if (!traits.saysInUse) this.#seen.add(id);
-      if (!held.isPubrecDue)
-        this.#acknowledge({ cmd: 'pubrec', messageId: id, ...this.#code(traits.saysInUse ? 0x91 : 0) });
+      if (held.isPubrecDue) return;
+      if (traits.saysInUse) reception.inUseCount++;
+      this.#acknowledge({ cmd: 'pubrec', messageId: id, ...this.#code(traits.saysInUse ? 0x91 : 0) });
       return;
     }
     if (code >= 0x80) {

@@ -60,8 +60,7 @@ export function traitsOf(
     ackFaultOf: (ack): AckFault | undefined => {
       const fault = faults.find((one) => one.kind === 'ack' && one.ack === ack);
       if (fault?.kind !== 'ack') return undefined;
-      happened(fault);
-      return { how: fault.how, delayMs: fault.delayMs, unknownId: unusedId() };
+      return { how: fault.how, delayMs: fault.delayMs, unknownId: unusedId(), happened: () => happened(fault) };
     },
     connectCodeOf: (connection, version) => {
       if (plan.fallsBack === true && version === 5) return connection % 2 === 0 ? 1 : 'close';

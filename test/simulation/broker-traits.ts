@@ -74,6 +74,8 @@ export interface AckFault {
     | 'unaskedPubrel';
   delayMs: number;
   unknownId: number;
+  /** To be called when something comes of it: nothing can be early but the PUBCOMP of a message that has just come. */
+  happened: () => void;
 }
 
 export const ORDINARY_BROKER: BrokerTraits = {

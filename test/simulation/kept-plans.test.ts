@@ -1,10 +1,13 @@
-/** Plans that once failed, as the shrinker left them. Each is named for what it found. */
+/**
+ * Plans that once failed, as the shrinker left them. Each is named for what it found: in the product, or in what the world
+ * holds to be right or wrong, where it accused a product that kept its promises.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { appendOf, appendOfEach, calmPlan, type WorldPlan } from './plan.js';
 import { problemsOf } from './shrink.js';
 
-const KEPT: Readonly<Record<string, WorldPlan>> = {
+const PRODUCT: Readonly<Record<string, WorldPlan>> = {
   'a session that was stopped and started again stored the same bounds for ever and sent nothing new': calmPlan(24, {
     protocolVersion: 4,
     appends: [appendOf('telemetry', 1, 0, 2129)],
@@ -83,9 +86,156 @@ const KEPT: Readonly<Record<string, WorldPlan>> = {
       ],
     },
   ),
+  'messages that were in flight when the broker came to take only QoS 1 kept their identifiers for ever': calmPlan(
+    656840,
+    {
+      latencyMs: 200,
+      broker: { receiveMaximum: 10, pubrecsMax: 5, grants: [{ maximumQos: 1 }, {}] },
+      appends: [appendOf('telemetry', 5, 2), appendOf('alert', 14, 2), appendOf('command', 42, 2)],
+      faults: [
+        { kind: 'stall', atMs: 762, durationMs: 8000 },
+        { kind: 'kick', atMs: 1356, reasonCode: 0x8b },
+        { kind: 'reconfigure', atMs: 3985, inflightMax: 1 },
+      ],
+    },
+  ),
+  'QoS 1 that overtook QoS 2 at a slow broker made innocent messages look like poison': calmPlan(668628, {
+    isPersistent: false,
+    inflightMax: 20,
+    latencyMs: 200,
+    saveDelayMs: [0, 5],
+    broker: { ackDelayMs: [1, 60], pubrecsMax: 1 },
+    appends: [
+      appendOf('telemetry', 9, 2),
+      appendOf('alert', 3, 2),
+      appendOf('alert', 3, 2, 1508),
+      appendOfEach('alert', '222222222222212222102210', 1568),
+      appendOfEach('telemetry', '221111', 1845),
+    ],
+  }),
+  'a message that the broker had refused was sent again and again, and kept a session from being given up': calmPlan(
+    1201302,
+    {
+      firstOffset: 172_002,
+      broker: { refusalShare: 0.5, poisonPubrel: ['c172005'] },
+      appends: [appendOf('command', 7, 2)],
+    },
+  ),
+  'a broker that answered nothing of QoS 2 any more was waited for as long as it answered QoS 1': calmPlan(809803, {
+    protocolVersion: 4,
+    broker: { ignored: ['t0', 'a3'] },
+    appends: [
+      appendOf('telemetry', 1, 2),
+      appendOf('alert', 4, 2),
+      ...[0, 121, 124, 139, 142, 145, 196, 199, 202].map((atSeconds) => appendOf('telemetry', 1, 1, atSeconds * 1000)),
+    ],
+  }),
 };
 
-for (const [name, plan] of Object.entries(KEPT)) {
+const WORLD: Readonly<Record<string, WorldPlan>> = {
+  'what went to quarantine in the middle of its exchange was to arrive in its order': calmPlan(618538, {
+    broker: { deliversAt: 'pubrel', grants: [{ maximumPacketSizeBytes: 20_000 }] },
+    appends: [
+      {
+        ...appendOf('telemetry', 0, 2, 2329),
+        messages: [
+          { qos: 2, sizeBytes: 0, expirySeconds: 0, retain: false },
+          { qos: 2, sizeBytes: 44_302, expirySeconds: 0, retain: true },
+        ],
+      },
+    ],
+    faults: [{ kind: 'halfOpen', atMs: 2147, to: 'client' }],
+  }),
+  'the broker completed an exchange that was being repeated, and that no client can tell from its own': calmPlan(
+    624797,
+    {
+      protocolVersion: 4,
+      latencyMs: 200,
+      broker: { deliversAt: 'pubrel', pubrecsMax: 3 },
+      appends: [appendOf('command', 2, 2), appendOf('alert', 2, 2), appendOf('command', 1, 2, 2762)],
+      faults: [
+        { kind: 'brokerCrash', atMs: 0, keepsSessions: true, downMs: 2041 },
+        { kind: 'brokerCrash', atMs: 3088, keepsSessions: true, downMs: 668 },
+        { kind: 'ack', ack: 9, how: 'earlyPubcomp', delayMs: 20 },
+      ],
+    },
+  ),
+  'a lower lane was not to go on although the higher one waited for a slow disk': calmPlan(904818, {
+    protocolVersion: 4,
+    inflightMax: 5,
+    latencyMs: 50,
+    broker: { ackDelayMs: [0, 5], downgrades: true },
+    appends: [
+      appendOf('alert', 2, 2, 1180),
+      appendOf('telemetry', 3, 2, 1762),
+      appendOf('command', 1, 2, 2703),
+      appendOf('alert', 1, 2, 2710),
+    ],
+    faults: [
+      { kind: 'halfOpen', atMs: 1155, to: 'broker' },
+      { kind: 'brokerCrash', atMs: 2543, keepsSessions: true, downMs: 613 },
+      { kind: 'slowCommits', atMs: 3025, durationMs: 1000, delayMs: 577 },
+    ],
+  }),
+  'nothing was to arrive twice although a broker that came to take only QoS 1 had its session given up': calmPlan(
+    802441,
+    {
+      saveDelayMs: [0, 1],
+      broker: {
+        ackDelayMs: [0, 5],
+        refusalShare: 0.05,
+        maximumPacketSizeBytes: 300,
+        grants: [{ maximumQos: 1 }, {}],
+      },
+      appends: [
+        {
+          ...appendOf('telemetry', 0, 2),
+          messages: [25_705, 0, 0, 0, 0, 0, 0].map((sizeBytes) => ({
+            qos: 2,
+            sizeBytes,
+            expirySeconds: 0,
+            retain: false,
+          })),
+        },
+        appendOf('alert', 13, 2, 984),
+      ],
+      faults: [{ kind: 'crashAtCommit', commit: 15, when: 'after' }],
+    },
+  ),
+  'a new process was to know that the one before it had wiped out the session that it went on with': calmPlan(2106916, {
+    protocolVersion: 4,
+    latencyMs: 50,
+    fallsBack: true,
+    reconnectPeriodMs: 1000,
+    hasSpare: true,
+    broker: { ackDelayMs: [0, 5] },
+    appends: [appendOf('alert', 6, 2), appendOf('telemetry', 1, 2, 1564), appendOf('telemetry', 1, 2, 2725)],
+    faults: [
+      { kind: 'brokerCrash', atMs: 862, keepsSessions: true, downMs: 491 },
+      { kind: 'crashAtCommit', commit: 9, when: 'after' },
+      { kind: 'cutAt', atMs: 1632 },
+      { kind: 'limits', atMs: 1654, quarantineRetentionMs: 0 },
+      { kind: 'crashAt', atMs: 2174, arrivingSizeBytes: 1_000_000 },
+      { kind: 'brokerCrash', atMs: 3155, keepsSessions: true, downMs: 822 },
+    ],
+  }),
+  'a world was taken for idle while a save that had failed was still to be repeated': calmPlan(2137082, {
+    isPersistent: false,
+    latencyMs: 200,
+    broker: { grants: [{ maximumQos: 1 }] },
+    appends: [appendOf('telemetry', 3, 2), appendOf('alert', 2, 2, 430), appendOf('telemetry', 1, 2, 541)],
+    faults: [
+      { kind: 'commitsFail', from: 13, count: 2 },
+      { kind: 'ack', ack: 1, how: 'wrongType', delayMs: 7000 },
+      { kind: 'dial', dial: 2, outcome: 'slow' },
+      { kind: 'latency', atMs: 916, durationMs: 50, latencyMs: 0 },
+      { kind: 'crashAt', atMs: 2880, arrivingSizeBytes: 1_000_000 },
+      { kind: 'kick', atMs: 3996, reasonCode: 0x98 },
+    ],
+  }),
+};
+
+for (const [name, plan] of Object.entries({ ...PRODUCT, ...WORLD })) {
   test(`not any more: ${name}`, async () => {
     assert.deepEqual(await problemsOf(plan), []);
   });

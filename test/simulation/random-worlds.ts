@@ -2,24 +2,32 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
+import { EXPECTED_KINDS } from './kinds.js';
 import { planOf } from './random-plan.js';
-import { problemsOf, shrink } from './shrink.js';
+import { problemsOf, runWorld, shrink } from './shrink.js';
 
 const SHOWN_MAX = 20;
 /** After so many worlds the event loop has its turn. */
 const WORLDS_PER_TURN = 20;
+/** The rarest of what must happen does so in one world of a hundred and twenty: among so many, it does not by chance fail to. */
+const WORLDS_FOR_ALL_KINDS = 2000;
 
 /** The seeds from `first` on, `count` in all. */
 async function assertWorlds(first: number, count: number): Promise<void> {
   const failures: { seed: number; text: string }[] = [];
+  const happened = new Set<string>();
   for (let i = 0; i < count; i++) {
     const seed = first + i;
-    const problems = await problemsOf(planOf(seed));
+    const { problems, kinds } = await runWorld(planOf(seed));
+    for (const kind of kinds) happened.add(kind);
     if (problems.length > 0) failures.push({ seed, text: `seed ${seed}: ${problems.slice(0, 3).join(' | ')}` });
     if (i % WORLDS_PER_TURN === 0) await setImmediate();
   }
   const [worst] = failures;
-  if (worst === undefined) return;
+  if (worst === undefined) {
+    assertKinds(happened, count);
+    return;
+  }
   const smallest = await shrink(planOf(worst.seed));
   assert.fail(
     [
@@ -30,6 +38,13 @@ async function assertWorlds(first: number, count: number): Promise<void> {
       `Again: npm run simulate -- --worlds 1 --seed ${worst.seed} --workers 1`,
     ].join('\n'),
   );
+}
+
+/** A fault that never happens makes every guarantee hold: each of them must have found something to happen to. */
+function assertKinds(happened: ReadonlySet<string>, worldCount: number): void {
+  if (worldCount < WORLDS_FOR_ALL_KINDS) return;
+  const missing = EXPECTED_KINDS.filter((kind) => !happened.has(kind));
+  assert.deepEqual(missing, [], `None of these has happened in ${worldCount} worlds.`);
 }
 
 /** Worlds in each of the test files; more by the environment: `WORLDS=20000 npm run test:one -- simulation/worlds`. */

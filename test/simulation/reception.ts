@@ -25,6 +25,9 @@ export class Reception {
   readonly overruns: string[] = [];
   /** Acknowledged and dropped, because the broker held as many as it takes. */
   readonly droppedSilently: Key[] = [];
+  /** PUBLISHes that were answered with "packet identifier in use", and QoS 2 ones that were answered with PUBACK. */
+  inUseCount = 0;
+  downgradedCount = 0;
   /** Messages whose PUBREC was held back, or replaced by something else, at least once. */
   readonly late = new Set<Key>();
   /** Messages that a session held when the broker lost it. */

@@ -1,14 +1,15 @@
 /**
  * Runs many random worlds over all cores: `npm run simulate -- --worlds N --seed S [--workers W]`.
  *
- * A plan that fails is shrunk and printed as it can be kept in `kept-plans.test.ts`. The exit code is 1 when one failed.
+ * A plan that fails is shrunk and printed as it can be kept in `kept-plans.test.ts`. A worker that dies takes
+ * the range of seeds with it that it had, which counts as a failure. The exit code is 1 when there is one.
  */
-import { type ChildProcess, fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { planOf } from './random-plan.js';
 import { problemsOf, shrink } from './shrink.js';
+import { runRanges } from './simulate-crew.js';
 import type { RangeResult, SeedRange } from './simulate-worker.js';
 
 const RANGE_COUNT = 50;
@@ -18,6 +19,8 @@ const PROGRESS_MS = process.stdout.isTTY ? 1000 : 30_000;
 interface Tally {
   worlds: number;
   failures: RangeResult['failures'];
+  /** Ranges whose worker died; each counts as one failure. */
+  lost: SeedRange[];
   planned: Map<string, number>;
   happened: Map<string, number>;
 }
@@ -42,38 +45,19 @@ function addTo(tally: Map<string, number>, counts: Readonly<Record<string, numbe
   for (const [kind, count] of Object.entries(counts)) tally.set(kind, (tally.get(kind) ?? 0) + count);
 }
 
-/** Gives each worker one range after the other until none is left. */
-function runAll(ranges: SeedRange[], workers: number, tally: Tally): Promise<void> {
-  const workOn = (): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const child: ChildProcess = fork(join(import.meta.dirname, 'simulate-worker.js'), {
-        // A world makes much garbage that lives for a few milliseconds.
-        execArgv: ['--enable-source-maps', '--max-semi-space-size=64'],
-      });
-      let current: SeedRange | undefined;
-      const next = (): void => {
-        current = ranges.shift();
-        if (current === undefined) child.disconnect();
-        else child.send(current);
-      };
-      child.on('message', (result: RangeResult) => {
-        tally.worlds += result.count;
-        tally.failures.push(...result.failures);
-        addTo(tally.planned, result.planned);
-        addTo(tally.happened, result.happened);
-        for (const { seed, problems } of result.failures) {
-          console.log(`seed ${seed}: ${problems.slice(0, 3).join(' | ')}`);
-        }
-        next();
-      });
-      child.once('error', reject);
-      child.once('exit', (code) => {
-        if (current === undefined) resolve();
-        else reject(new Error(`A worker ended with ${code} in the seeds from ${current.from}.`));
-      });
-      next();
-    });
-  return Promise.all(Array.from({ length: workers }, workOn)).then(() => undefined);
+/** Adds what became of a range, and names the worlds that failed. */
+function note(tally: Tally, result: RangeResult): void {
+  tally.worlds += result.count;
+  tally.failures.push(...result.failures);
+  addTo(tally.planned, result.planned);
+  addTo(tally.happened, result.happened);
+  for (const { seed, problems } of result.failures) console.log(`seed ${seed}: ${problems.slice(0, 3).join(' | ')}`);
+}
+
+/** A world that ends the process that it runs in has failed, and those beside it have not been run. */
+function noteLost(tally: Tally, { from, count }: SeedRange, how: string): void {
+  tally.lost.push({ from, count });
+  console.log(`seeds ${from} to ${from + count - 1}: their worker ended (${how})`);
 }
 
 async function tellFailure(seed: number): Promise<void> {
@@ -89,16 +73,23 @@ const ranges: SeedRange[] = [];
 for (let from = seed; from < seed + worlds; from += RANGE_COUNT) {
   ranges.push({ from, count: Math.min(RANGE_COUNT, seed + worlds - from) });
 }
-const tally: Tally = { worlds: 0, failures: [], planned: new Map(), happened: new Map() };
+const tally: Tally = { worlds: 0, failures: [], lost: [], planned: new Map(), happened: new Map() };
 const startMs = performance.now();
 const secondsPassed = (): number => (performance.now() - startMs) / 1000;
+const failedCount = (): number => tally.failures.length + tally.lost.length;
 const line = (): string =>
-  `${tally.worlds} of ${worlds} worlds, ${Math.round(tally.worlds / secondsPassed())} a second, ${tally.failures.length} failed`;
+  `${tally.worlds} of ${worlds} worlds, ${Math.round(tally.worlds / secondsPassed())} a second, ${failedCount()} failed`;
 const progress = setInterval(() => {
   if (process.stdout.isTTY) process.stdout.write(`\r${line()}`);
   else console.log(line());
 }, PROGRESS_MS);
-await runAll(ranges, Math.min(workers, ranges.length), tally);
+await runRanges({
+  ranges,
+  workers: Math.min(workers, ranges.length),
+  module: join(import.meta.dirname, 'simulate-worker.js'),
+  finished: (result) => note(tally, result),
+  lost: (range, how) => noteLost(tally, range, how),
+});
 clearInterval(progress);
 if (process.stdout.isTTY) process.stdout.write('\n');
 
@@ -114,6 +105,9 @@ for (const kind of [...kinds].sort((a, b) => happenedCount(b) - happenedCount(a)
 const seconds = secondsPassed();
 console.log(
   `\n${tally.worlds} worlds, seeds ${seed} to ${seed + worlds - 1}, ${seconds.toFixed(0)} s, ` +
-    `${Math.round(tally.worlds / seconds)} a second with ${workers} workers, ${tally.failures.length} failed`,
+    `${Math.round(tally.worlds / seconds)} a second with ${workers} workers, ${failedCount()} failed`,
 );
-process.exitCode = tally.failures.length > 0 ? 1 : 0;
+for (const { from, count } of tally.lost) {
+  console.log(`Not run to the end: npm run simulate -- --worlds ${count} --seed ${from} --workers 1`);
+}
+process.exitCode = failedCount() > 0 ? 1 : 0;

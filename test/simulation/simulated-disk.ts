@@ -7,7 +7,6 @@
  */
 import Database from 'better-sqlite3';
 import { prepareFile } from '../../src/cache/cache-file.js';
-import { ReserveFile } from '../../src/cache/reserve-file.js';
 import { PAGE_SIZE_BYTES } from '../../src/cache/schema.js';
 import { SqliteStore } from '../../src/cache/sqlite-store.js';
 import type {
@@ -29,6 +28,7 @@ import { placeKey, placeOfKey } from '../../src/core/record.js';
 import { keyOf } from './key.js';
 import type { Places } from './places.js';
 import { QuarantineWatch } from './quarantine-watch.js';
+import { SimulatedReserve } from './simulated-reserve.js';
 import type { StoredProgress } from './stored-progress.js';
 
 /** Of every cache of a world. */
@@ -69,6 +69,8 @@ const PUT_BACK_PAGES = 4;
 
 export class SimulatedDisk {
   commitCount = 0;
+  /** Transactions that found no room on the disk. */
+  fullCount = 0;
   /** Messages that were dropped to make room. */
   droppedCount = 0;
   readonly quarantine: QuarantineWatch;
@@ -130,8 +132,18 @@ export class SimulatedDisk {
 
   /** The database closes in order; what was in it is what the next process finds. */
   closed(store: SqliteStore): void {
-    const image = this.#db.serialize();
+    const { image } = this;
     store.close();
+    this.restore(image);
+  }
+
+  /** What is on the disk. */
+  protected get image(): Buffer {
+    return this.#db.serialize();
+  }
+
+  /** From now on this is what is on the disk. */
+  protected restore(image: Buffer): void {
     this.#db = openImage(image, this.#options.mayFail);
     this.#limitPages();
   }
@@ -150,10 +162,19 @@ export class SimulatedDisk {
     const fate = this.#options.fateOf(this.commitCount++);
     if (fate.crash === 'before') throw new PowerCut();
     if (fate.isFailing) throw new NorthError('CACHE_DISK_FULL', 'The disk of this world is full.');
-    const replies = store.execute(requests);
+    const replies = this.#executeNow(store, requests);
     this.#note(requests, replies);
     if (fate.crash === 'after') throw new PowerCut();
     return replies;
+  }
+
+  #executeNow(store: SqliteStore, requests: readonly StoreRequest[]): StoreReply[] {
+    try {
+      return store.execute(requests);
+    } catch (error) {
+      if (this.#pagesMax !== undefined) this.fullCount++;
+      throw error;
+    }
   }
 
   #note(requests: readonly StoreRequest[], replies: readonly StoreReply[]): void {
@@ -341,26 +362,6 @@ export class SimulatedStore implements Store {
 
   close(): void {
     this.#disk.closed(this.#store);
-  }
-}
-
-/** Room that can be given up once while the disk is full. */
-class SimulatedReserve extends ReserveFile {
-  readonly #release: () => boolean;
-  readonly #fill: () => void;
-
-  constructor(release: () => boolean, fill: () => void) {
-    super('/nowhere/cache.reserve', 0);
-    this.#release = release;
-    this.#fill = fill;
-  }
-
-  override fill(): void {
-    this.#fill();
-  }
-
-  override release(): boolean {
-    return this.#release();
   }
 }
 

@@ -9,10 +9,12 @@ import type { ConnectorConfig } from '../../src/config/connector.js';
 import type { ConnectorState } from '../../src/connector/connector.js';
 import { LiveConnector } from '../../src/connector/live-connector.js';
 import type { Attempt } from '../../src/connector/reconnect.js';
+import { sessionOptions } from '../../src/connector/settings-of.js';
 import type { Clock } from '../../src/core/clock.js';
 import { LANES, type Lane } from '../../src/core/lane.js';
 import { SILENT_LOGGER } from '../../src/core/logger.js';
 import { type Key, keyOf } from './key.js';
+import { LoadedBytes } from './loaded-bytes.js';
 import type { BrokerSession, ModelBroker } from './model-broker.js';
 import type { ModelLink } from './model-link.js';
 import type { Random } from './random.js';
@@ -54,9 +56,6 @@ export interface AskedSave {
 /** More than one call per lane and a save would be a queue that grows: a read for each lane may be left of a rewind. */
 const WAITING_MAX = 64;
 
-/** In each lane 4 MiB are read when less than 2 MiB are left, and a row has up to 1 MiB; one more may be settled and not stored. */
-const HELD_MAX_BYTES = 3 * 8.5 * 1024 * 1024;
-
 export class SimulatedProcess {
   isAlive = true;
   state: ConnectorState = 'stopped';
@@ -68,8 +67,7 @@ export class SimulatedProcess {
   readonly accepted: Record<Lane, number> = { command: 0, alert: 0, telemetry: 0 };
   /** What was put back from quarantine since. */
   readonly retried: Record<Lane, number> = { command: 0, alert: 0, telemetry: 0 };
-  /** Most bytes that the session was lent and that were not settled yet. */
-  heldSizeMaxBytes = 0;
+  readonly loaded: LoadedBytes;
   /** Connections that stood. */
   onlineCount = 0;
   readonly #surroundings: Surroundings;
@@ -120,7 +118,7 @@ export class SimulatedProcess {
     this.thread.serve(front);
     this.cache = front;
     this.#watchSaves(front);
-    this.#watchReads(front);
+    this.loaded = new LoadedBytes(sessionOptions(config, store.cacheId, surroundings.readAheadBytes).readAheadBytes);
     this.connector = new LiveConnector({
       config,
       cache: front,
@@ -184,7 +182,7 @@ export class SimulatedProcess {
     if (this.thread.waitingMax > WAITING_MAX) {
       problems.push(`${this.thread.waitingMax} calls were waiting for the cache at once.`);
     }
-    if (this.heldSizeMaxBytes > HELD_MAX_BYTES) problems.push(`The session was lent ${this.heldSizeMaxBytes} bytes.`);
+    problems.push(...this.loaded.problems);
   }
 
   /** What is stored, as the thread of the cache sees it. */
@@ -237,31 +235,6 @@ export class SimulatedProcess {
         if (error === undefined) watcher.told();
         if (error === undefined && epoch === watcher.epoch) watcher.confirmed(receivedKeys(request));
         done(error);
-      });
-    };
-  }
-
-  /** What is lent to the session is bounded, however much waits. */
-  #watchReads(cache: Cache): void {
-    const { stored } = this.#surroundings;
-    const read = cache.read.bind(cache);
-    const lent: Record<Lane, Map<number, { end: number; sizeBytes: number }>> = {
-      command: new Map(),
-      alert: new Map(),
-      telemetry: new Map(),
-    };
-    cache.read = (lane, fromOffset, sizeBytesMax, done) => {
-      read(lane, fromOffset, sizeBytesMax, (error, batches) => {
-        let size = 0;
-        for (const { firstOffset, count, data } of batches) {
-          lent[lane].set(firstOffset, { end: firstOffset + count, sizeBytes: data.length });
-        }
-        for (const [firstOffset, { end, sizeBytes }] of lent[lane]) {
-          if (end <= stored.progress.lanes[lane].firstUnsettled) lent[lane].delete(firstOffset);
-          else size += sizeBytes;
-        }
-        this.heldSizeMaxBytes = Math.max(this.heldSizeMaxBytes, size);
-        done(error, batches);
       });
     };
   }

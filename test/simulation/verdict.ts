@@ -29,6 +29,8 @@ export function verdictOf(world: World): string[] {
     if (reception.deliveredCount.has(name)) problems.push(`${name} was delivered and never stored.`);
   }
   problems.push(...arrivalProblems(world), ...orderProblems(world), ...repetitionProblems(world));
+  // A 3.1.1 broker says neither how much it takes nor what it has dropped: nobody may ever send it that much.
+  problems.push(...reception.droppedSilently.map((key) => `${key} was too much for the broker, which has dropped it.`));
   problems.push(...overrunProblems(world), ...countProblems(world));
   return problems;
 }

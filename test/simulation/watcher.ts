@@ -125,6 +125,8 @@ export class Watcher {
     this.#knownReceived = this.#storedReceived();
     this.#bounds = this.#boundsNow();
     this.#isIdentityDue = false;
+    // A process does not know that the one before it was about to begin anew, and takes what it finds.
+    this.#wipedHost = undefined;
     this.priority.restarted();
   }
 

@@ -165,14 +165,20 @@ export class World {
   /** Lets the time pass until everything has its end and the connection stands, and stays. */
   async #settle(): Promise<void> {
     const deadlineMs = this.timeline.nowMs + settlingMsOf(this.plan);
+    let storedBefore: number;
     do {
       while (this.isWell && !this.isIdle && this.timeline.nowMs < deadlineMs) {
         if (!(await this.#step(deadlineMs))) break;
       }
       if (!this.isIdle) break;
-      // What is idle may have a failed save to repeat, or a connection that is dead and nobody has noticed.
+      // What is idle may have a failed save to repeat, or a connection that is dead and nobody has noticed; and what it
+      // stores meanwhile may fail and be repeated in its turn.
+      storedBefore = this.disk.commitCount;
       await this.#pass(CALM_MS + this.faults.failingCommitsCount * CALM_PER_FAILURE_MS);
-    } while (this.isWell && !this.isIdle);
+    } while (
+      this.isWell &&
+      (!this.isIdle || (this.disk.commitCount !== storedBefore && this.timeline.nowMs < deadlineMs))
+    );
     if (this.isWell && !this.isIdle) this.problems.push(`It does not end idle: ${this.describe()}`);
   }
 
