@@ -7,14 +7,19 @@ import { type StartedProcess, startScript } from '../kit/process.js';
 import { startProxy } from '../kit/proxy.js';
 import { openSubscriber } from '../kit/subscriber.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
+import { Random } from '../simulation/random.js';
 import { openSubject } from './subject.js';
 import { isPublish, recordedPackets } from './wire.js';
 
 const TOTAL = 8000;
 const KILLS = 5;
+/** When it is killed. The environment variable SEED repeats what a run has printed. */
+const SEED = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
 for (const protocolVersion of ['5', '3.1.1'] as const) {
   test(`each message arrives exactly once and in order when our process is killed again and again (MQTT ${protocolVersion})`, async (t) => {
+    t.diagnostic(`SEED=${SEED}`);
+    const random = new Random(SEED);
     const broker = await startMosquitto({ persistence: true });
     t.after(() => broker.stop());
     const subscriber = await openSubscriber({ url: broker.url, persistentClientId: 'watcher' });
@@ -29,7 +34,7 @@ for (const protocolVersion of ['5', '3.1.1'] as const) {
       const [, from] = await producer.waitForOutput(/from (\d+)/, 20_000);
       starts.push(Number(from));
       // Some hundred messages further on, in the middle of whatever it is doing then.
-      const goal = subscriber.messages.length + 200 + Math.floor(Math.random() * 1500);
+      const goal = subscriber.messages.length + random.between(200, 1699);
       await subscriber.waitFor((messages) => messages.length >= goal || producer.end !== undefined, 20_000);
       assert.equal(producer.end, undefined, `it ended by itself: ${producer.output}`);
       await producer.kill('SIGKILL');

@@ -6,14 +6,27 @@ import { readRecord } from '../../src/core/record.js';
 import { startMosquitto } from '../kit/mosquitto.js';
 import { type Peer, type ScriptedBroker, startScriptedBroker } from '../kit/scripted-broker.js';
 import { openSubscriber } from '../kit/subscriber.js';
+import { Random } from '../simulation/random.js';
 import { openSubject, type Subject } from './subject.js';
 import { isPublish } from './wire.js';
 
 const COUNT = 10_000;
 const SEARCH_DEADLINE_MS = 30_000;
+/** Which message it is. The environment variable SEED repeats what a run has printed. */
+const SEED = Number(process.env.SEED ?? Date.now() % 2 ** 31);
+const INFLIGHT_MAX = 1000;
+
+/** A message that the broker has got and not thrown away, each time that it did. */
+interface Arrival {
+  payload: string;
+  /** The number of the connection. */
+  connection: number;
+  isMarked: boolean;
+}
 
 interface RudeBroker {
   readonly broker: ScriptedBroker;
+  readonly arrivals: readonly Arrival[];
   /** Payloads in the order of their arrival; at QoS 2 what the broker's session recognises as known is not in it. */
   readonly received: readonly string[];
 }
@@ -25,6 +38,7 @@ async function startRudeBroker(
   end: (peer: Peer) => void,
 ): Promise<RudeBroker> {
   const received: string[] = [];
+  const arrivals: Arrival[] = [];
   /** Identifiers of QoS 2 between PUBLISH and PUBREL, over all connections. */
   const held = new Set<number>();
   const closing = new WeakSet<Peer>();
@@ -40,14 +54,41 @@ async function startRudeBroker(
           end(peer);
           return undefined;
         }
-        if (packet.qos < 2 || !held.has(id)) received.push(packet.payload.toString());
+        const payload = packet.payload.toString();
+        arrivals.push({ payload, connection: peer.number, isMarked: packet.dup === true });
+        if (packet.qos < 2 || !held.has(id)) received.push(payload);
         if (packet.qos === 2) held.add(id);
       } else if (packet.cmd === 'pubrel') held.delete(id);
       return 'default';
     },
   });
   t.after(() => broker.close());
-  return { broker, received };
+  return { broker, arrivals, received };
+}
+
+/** How many messages came again because a connection died, by its number. The broker keeps its session: all are marked. */
+function repetitionsOf(arrivals: readonly Arrival[]): Map<number, number> {
+  const lastConnections = new Map<string, number>();
+  const counts = new Map<number, number>();
+  for (const { payload, connection, isMarked } of arrivals) {
+    const died = lastConnections.get(payload);
+    if (died !== undefined) {
+      assert.ok(died < connection, `message ${payload} came twice on connection ${connection}`);
+      assert.ok(isMarked, `message ${payload} came again on connection ${connection} without DUP [MQTT-3.3.1-1]`);
+      counts.set(died, (counts.get(died) ?? 0) + 1);
+    }
+    lastConnections.set(payload, connection);
+  }
+  return counts;
+}
+
+/**
+ * How many may have been in flight when a connection died: a whole window at the first two; then the search has narrowed
+ * it, first to the root of what was in flight and then to one.
+ */
+function inflightMostAtDeath(number: number): number {
+  if (number <= 2) return INFLIGHT_MAX;
+  return number === 3 ? Math.floor(Math.sqrt(INFLIGHT_MAX)) : 1;
 }
 
 async function quarantineOf({ connector }: Subject) {
@@ -64,13 +105,17 @@ const ENDS: readonly [string, (peer: Peer) => void][] = [
   ['resets', (peer) => peer.reset()],
 ];
 
+let seed = SEED;
 for (const protocolVersion of ['3.1.1', '5'] as const) {
   for (const qos of [1, 2] as const) {
     for (const [how, end] of ENDS) {
+      const culprit = `${new Random(seed++).between(0, COUNT - 1)}`;
       test(`a broker that ${how} whenever it sees one of 10,000 messages: that one is in quarantine with the reason, the others have arrived (QoS ${qos}, MQTT ${protocolVersion})`, async (t) => {
-        const culprit = `${Math.floor(Math.random() * COUNT)}`;
-        const { broker, received } = await startRudeBroker(t, ({ payload }) => payload.toString() === culprit, end);
-        const subject = await openSubject(t, { url: broker.url, qos, protocolVersion }, { isStopped: true });
+        t.diagnostic(`SEED=${SEED}: message ${culprit}`);
+        const isCulprit = ({ payload }: IPublishPacket): boolean => payload.toString() === culprit;
+        const { broker, arrivals, received } = await startRudeBroker(t, isCulprit, end);
+        const settings = { url: broker.url, qos, protocolVersion, inflightMax: INFLIGHT_MAX };
+        const subject = await openSubject(t, settings, { isStopped: true });
         await subject.send(...Array.from({ length: COUNT }, (_, index) => ({ topic: 't', payload: `${index}` })));
         subject.connector.start();
         const status = await subject.until(
@@ -88,6 +133,11 @@ for (const protocolVersion of ['3.1.1', '5'] as const) {
         assert.deepEqual(firsts, all, 'all others, in order');
         const duplicatesCount = received.length - firsts.length;
         if (qos === 2) assert.equal(duplicatesCount, 0);
+        const repetitions = repetitionsOf(arrivals);
+        for (const [number, count] of repetitions) {
+          const most = inflightMostAtDeath(number);
+          assert.ok(count <= most, `${count} came again after connection ${number}, with at most ${most} in flight`);
+        }
         assert.ok(status.reconnects <= 10, `${status.reconnects} connections were lost to it`);
         await subject.send('later');
         await subject.untilEmpty();
@@ -95,7 +145,10 @@ for (const protocolVersion of ['3.1.1', '5'] as const) {
         const after = await subject.status();
         assert.deepEqual(after.warnings, [], 'nothing is left of the search');
         assert.equal(after.counts.telemetry.published, COUNT);
-        t.diagnostic(`message ${culprit}: ${after.reconnects} connections, ${duplicatesCount} duplicates`);
+        const perDeath = [...repetitions].map(([number, count]) => `${count} after connection ${number}`).join(', ');
+        t.diagnostic(
+          `${after.reconnects} connections lost, ${duplicatesCount} duplicates (came again: ${perDeath || 'none'})`,
+        );
       });
     }
   }

@@ -1,6 +1,11 @@
+/** More producers than the service takes at once, on a cache with room for a part of what they bring. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { Agent, request } from 'node:http';
+import { connect } from 'node:net';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { SERVER_LIMITS } from '../../src/http/limits.js';
 import { eventually } from '../kit/deadline.js';
 import { startMosquitto } from '../kit/mosquitto.js';
 import { startProxy } from '../kit/proxy.js';
@@ -8,7 +13,14 @@ import { startSubscriberProcess } from '../kit/subscriber-process.js';
 import { serviceFolder } from './service-process.js';
 
 const PRODUCERS = 10_000;
-const SOCKETS = 200;
+const SOCKETS_MOST = 4500;
+const SOCKETS_LEAST = 2500;
+/** Files that this process and the service each have open beside those sockets. */
+const OTHER_FILES = 500;
+/** Producers that come while no connection is left for them. */
+const LATECOMERS = 50;
+/** So many connect at a time, for which the queue of every system is long enough. */
+const CONNECTING_MAX = 250;
 const PATH = '/api/content?connector=plant&type=messages';
 const FILLING = 'x'.repeat(1200);
 
@@ -18,29 +30,79 @@ interface Answer {
   receipt: string;
   /** Of anything else. */
   code: string;
+  retryAfterSeconds: number;
 }
 
-/** One request with a key of its own, over one of the kept connections. */
-function hand(url: string, agent: Agent, producer: string): Promise<Answer> {
+interface Handing {
+  /** It is connected, and all but the last byte is on its way. */
+  readonly begun: Promise<unknown>;
+  readonly answer: Promise<Answer>;
+  /** Sends the last byte. */
+  finish(): void;
+}
+
+/** One request with a key of its own, over one of the agent's connections, up to its last byte. */
+function beginHanding(url: string, agent: Agent, producer: string): Handing {
   const body = JSON.stringify([{ topic: 't', payload: `${producer} ${FILLING}` }]);
   const headers = {
     'content-type': 'application/json',
     'content-length': Buffer.byteLength(body),
     'idempotency-key': `key-${producer}`,
   };
-  return new Promise((resolve, reject) => {
-    const asked = request(url + PATH, { method: 'POST', agent, headers }, (response) => {
+  const asked = request(url + PATH, { method: 'POST', agent, headers });
+  const answer = new Promise<Answer>((resolve, reject) => {
+    asked.on('error', reject);
+    asked.on('response', (response) => {
       const parts: Buffer[] = [];
       response.on('data', (part: Buffer) => parts.push(part));
       response.on('error', reject);
       response.on('end', () => {
         const { receipt = '', code = '' } = JSON.parse(Buffer.concat(parts).toString()) as Partial<Answer>;
-        resolve({ status: response.statusCode ?? 0, receipt, code });
+        const retryAfterSeconds = Number(response.headers['retry-after'] ?? Number.NaN);
+        resolve({ status: response.statusCode ?? 0, receipt, code, retryAfterSeconds });
       });
     });
-    asked.on('error', reject);
-    asked.end(body);
   });
+  const begun = new Promise<void>((resolve, reject) => {
+    asked.on('error', reject);
+    asked.write(body.slice(0, -1), () => resolve());
+  });
+  // Whoever awaits one of them gets the failure; nobody has to await both.
+  begun.catch(() => undefined);
+  answer.catch(() => undefined);
+  return { begun, answer, finish: () => void asked.end(body.slice(-1)) };
+}
+
+function hand(url: string, agent: Agent, producer: string): Promise<Answer> {
+  const { answer, finish } = beginHanding(url, agent, producer);
+  finish();
+  return answer;
+}
+
+function openFilesMax(): number {
+  const { stdout } = spawnSync('/bin/sh', ['-c', 'ulimit -n'], { encoding: 'utf8' });
+  return stdout.trim() === 'unlimited' ? Number.POSITIVE_INFINITY : Number(stdout);
+}
+
+/** Takes all connections that the service has left, and some more, which it drops. Gives what frees them again. */
+async function takeAllConnections(url: string, takenCount: number): Promise<() => void> {
+  const { hostname, port } = new URL(url);
+  const tooMany = CONNECTING_MAX;
+  let droppedCount = 0;
+  const sockets = Array.from({ length: SERVER_LIMITS.connectionsMax - takenCount + tooMany }, () =>
+    connect(Number(port), hostname)
+      .on('error', () => undefined)
+      .on('close', () => droppedCount++)
+      .resume(),
+  );
+  await eventually(
+    () => droppedCount >= tooMany,
+    () => `connections to be dropped; ${droppedCount} are`,
+    30_000,
+  );
+  return () => {
+    for (const socket of sockets) socket.destroy();
+  };
 }
 
 /** The value of one line of /metrics. */
@@ -51,6 +113,8 @@ function metric(page: string, line: string): number {
 }
 
 test('10,000 producers at once while the cache is nearly full: what each was told is exactly what becomes of its message', async (t) => {
+  const socketsCount = Math.min(SOCKETS_MOST, openFilesMax() - OTHER_FILES);
+  assert.ok(socketsCount >= SOCKETS_LEAST, `only ${openFilesMax()} open files are allowed here: ulimit -n`);
   const broker = await startMosquitto();
   t.after(() => broker.kill());
   const subscriber = await startSubscriberProcess({ url: broker.url });
@@ -65,16 +129,79 @@ test('10,000 producers at once while the cache is nearly full: what each was tol
   };
   const service = await serviceFolder({ connectors: [connector] }).start();
   t.after(() => service.kill());
-  const agent = new Agent({ keepAlive: true, maxSockets: SOCKETS });
+  const agent = new Agent({ keepAlive: true, maxSockets: socketsCount, maxFreeSockets: socketsCount });
   t.after(() => agent.destroy());
 
   const large = JSON.stringify([{ topic: 'first', payload: 'x'.repeat(200_000) }]);
   let firstCount = 0;
   for (; firstCount < 20; firstCount++) assert.equal((await service.post(PATH, large)).status, 202);
 
+  const metrics = async (): Promise<string> => (await fetch(`${service.url}/metrics`)).text();
+  const requestsOf = (page: string, code: number): number =>
+    metric(page, `mqtt_north_http_requests_total{method="POST",route="/api/content",status="${code}"}`);
   const producers = Array.from({ length: PRODUCERS }, (_, index) => `${index}`);
   const answers = new Map<string, Answer>();
-  await Promise.all(producers.map(async (producer) => answers.set(producer, await hand(service.url, agent, producer))));
+  const laterMs = new Map<string, number>();
+  let tooManyCount = 0;
+  const note = (producer: string, answer: Answer): void => {
+    if (answer.status !== 429) {
+      answers.set(producer, answer);
+      return;
+    }
+    assert.equal(answer.code, 'REQUEST_TOO_MANY');
+    assert.ok(answer.retryAfterSeconds > 0, 'it says when to come again');
+    tooManyCount++;
+    laterMs.set(producer, answer.retryAfterSeconds * 1000);
+  };
+
+  // All that have a connection are there before any of them is done: what is over the limit is refused, and nothing else.
+  const early = producers.slice(0, socketsCount);
+  const handings = new Map<string, Handing>();
+  const held: Promise<void>[] = [];
+  for (let from = 0; from < early.length; from += CONNECTING_MAX) {
+    const some = early.slice(from, from + CONNECTING_MAX).map((producer) => {
+      const handing = beginHanding(service.url, agent, producer);
+      handings.set(producer, handing);
+      held.push(handing.answer.then((answer) => note(producer, answer)));
+      return handing.begun;
+    });
+    await Promise.all(some);
+  }
+  const expectedTooMany = socketsCount - SERVER_LIMITS.requestsMax;
+  await eventually(
+    () => tooManyCount === expectedTooMany,
+    () => `${expectedTooMany} to be told to come again; ${tooManyCount} were`,
+    30_000,
+  );
+  assert.equal(answers.size, 0, 'nobody else was told anything');
+  assert.equal(requestsOf(await metrics(), 429), expectedTooMany);
+  const before = await service.until('plant', () => true, 'its status');
+  assert.equal(before.counts.telemetry.accepted, firstCount);
+
+  // No connection is left for more: they are told nothing, and nothing of theirs is taken.
+  if (openFilesMax() >= SERVER_LIMITS.connectionsMax + CONNECTING_MAX + OTHER_FILES) {
+    const freeConnections = await takeAllConnections(service.url, socketsCount);
+    const lateAgent = new Agent({ keepAlive: false });
+    const late = producers.slice(-LATECOMERS).map((producer) => hand(service.url, lateAgent, producer));
+    const told = (await Promise.allSettled(late)).filter(({ status }) => status === 'fulfilled');
+    assert.equal(told.length, 0, 'who gets no connection gets no answer');
+    freeConnections();
+    assert.match(service.process.output, /Connections are refused because there are too many/);
+  } else t.diagnostic(`${openFilesMax()} open files are too few to use up all connections: ulimit -n`);
+
+  // Now all at once: those that are held are done, those that were refused come again when they were told to, with all
+  // others. Who is refused again waits again.
+  for (const handing of handings.values()) handing.finish();
+  const untilDecided = async (producer: string): Promise<void> => {
+    while (!answers.has(producer)) {
+      const waitMs = laterMs.get(producer);
+      if (waitMs !== undefined) await delay(waitMs);
+      note(producer, await hand(service.url, agent, producer));
+    }
+  };
+  const unanswered = producers.filter((producer) => !handings.has(producer) || laterMs.has(producer));
+  await Promise.all([...held, ...unanswered.map(untilDecided)]);
+  assert.equal(answers.size, PRODUCERS);
   const accepted = producers.filter((producer) => answers.get(producer)?.status === 202);
   const refused = producers.filter((producer) => answers.get(producer)?.status !== 202);
   const kinds = new Set(refused.map((producer) => `${answers.get(producer)?.status} ${answers.get(producer)?.code}`));
@@ -88,15 +215,14 @@ test('10,000 producers at once while the cache is nearly full: what each was tol
   assert.equal(status.counts.telemetry.accepted, expected);
   assert.equal(status.cache.waitingCounts.telemetry, expected);
   assert.equal(status.cache.quarantinedCount, 0);
-  const page = await (await fetch(`${service.url}/metrics`)).text();
+  const page = await metrics();
   assert.equal(metric(page, 'mqtt_north_messages_accepted_total{connector="plant",lane="telemetry"}'), expected);
   assert.equal(metric(page, 'mqtt_north_cache_messages{connector="plant",state="waiting"}'), expected);
   assert.equal(metric(page, 'mqtt_north_messages_dropped_total{connector="plant",lane="telemetry"}'), 0);
   assert.ok(metric(page, 'mqtt_north_cache_bytes{connector="plant"}') <= 12 * 1024 * 1024, 'within its size');
-  const requests = (code: number): number =>
-    metric(page, `mqtt_north_http_requests_total{method="POST",route="/api/content",status="${code}"}`);
-  assert.equal(requests(202), expected);
-  assert.equal(requests(507), refused.length);
+  assert.equal(requestsOf(page, 202), expected);
+  assert.equal(requestsOf(page, 507), refused.length);
+  assert.equal(requestsOf(page, 429), tooManyCount);
 
   // Asking again with the same key changes nothing for those that were accepted, the full cache notwithstanding.
   const sample = accepted.filter((_, index) => index % 20 === 0);
@@ -141,5 +267,7 @@ test('10,000 producers at once while the cache is nearly full: what each was tol
   assert.equal(arrived().length, PRODUCERS, 'each once');
   assert.equal(new Set(arrived()).size, PRODUCERS);
   assert.deepEqual(await service.stop(), { code: 0, signal: null });
-  t.diagnostic(`${accepted.length} accepted and ${refused.length} refused at first`);
+  t.diagnostic(
+    `over ${socketsCount} connections: ${accepted.length} accepted and ${refused.length} refused at first, ${tooManyCount} answers 429`,
+  );
 });
