@@ -6,7 +6,12 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 // Programs by the name of their Debian package. Debian puts brokers into sbin, which an ordinary user's PATH may lack.
-const PROGRAMS = { mosquitto: ['mosquitto', 'mosquitto_passwd'], chromium: ['chromium'], strace: ['strace'] };
+const PROGRAMS = {
+  mosquitto: ['mosquitto', 'mosquitto_passwd'],
+  chromium: ['chromium'],
+  strace: ['strace'],
+  faketime: ['faketime'],
+};
 const FURTHER_FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/usr/bin'];
 const APT_TIMEOUT_MS = 10 * 60 * 1000;
 

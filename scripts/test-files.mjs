@@ -9,6 +9,8 @@ const TOOL_MODULES = {
   chromium: 'test/kit/browser.ts',
   strace: 'test/kit/strace.ts',
 };
+// A test that imports this module uses the tool where it is there, and itself skips what it cannot do without it.
+const OPTIONAL_TOOL_MODULES = { faketime: 'test/chaos/wall-clock.ts' };
 
 export function testFiles() {
   return sourceFiles('test')
@@ -40,7 +42,7 @@ function registersTests(text) {
   return imported && /^(await\s+)?(test|it|describe|suite)(\.\w+)?\(/m.test(text);
 }
 
-/** The tools that the file needs, found by its imports. */
+/** The tools that the file cannot do without, and those that it can, found by its imports. */
 export function toolsOf(testFile) {
   const seen = new Set();
   const queue = [testFile];
@@ -57,5 +59,6 @@ export function toolsOf(testFile) {
       if (target.startsWith('test/')) queue.push(target);
     }
   }
-  return Object.keys(TOOL_MODULES).filter((tool) => seen.has(TOOL_MODULES[tool]));
+  const toolsAmong = (modules) => Object.keys(modules).filter((tool) => seen.has(modules[tool]));
+  return { needed: toolsAmong(TOOL_MODULES), optional: toolsAmong(OPTIONAL_TOOL_MODULES) };
 }

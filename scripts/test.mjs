@@ -152,10 +152,9 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
 }
 
 const files = testFiles();
-const needs = new Map(files.map((file) => [file, toolsOf(file)]));
-const missing = new Map(
-  ensureTools([...new Set([...needs.values()].flat())]).map(({ tool, reason }) => [tool, reason]),
-);
+const tools = new Map(files.map((file) => [file, toolsOf(file)]));
+const wanted = [...tools.values()].flatMap(({ needed, optional }) => [...needed, ...optional]);
+const missing = new Map(ensureTools([...new Set(wanted)]).map(({ tool, reason }) => [tool, reason]));
 
 check('format and lint', () => tool('node_modules/@biomejs/biome/bin/biome', 'ci', '--colors=off', '.'));
 check('types', () => tool('node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'));
@@ -164,7 +163,7 @@ check('build', () => (build() === 0 ? undefined : 'See the messages above.'));
 check('every test is run', () => strayTests().join('\n'));
 
 const queue = files.filter((file) => {
-  const absent = (needs.get(file) ?? []).find((tool) => missing.has(tool));
+  const absent = tools.get(file)?.needed.find((tool) => missing.has(tool));
   if (absent !== undefined) skip(file, missing.get(absent));
   return absent === undefined;
 });

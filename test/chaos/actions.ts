@@ -1,14 +1,6 @@
 /** The kinds of the plan, each with what it does. */
-import {
-  cutToBroker,
-  cutToService,
-  fillDisk,
-  killBrokerKeepingState,
-  killBrokerLosingState,
-  loseTheWay,
-  restartBroker,
-  stallReads,
-} from './broker-actions.js';
+import { fillDisk, killBrokerKeepingState, killBrokerLosingState, restartBroker } from './broker-actions.js';
+import { cutToBroker, cutToService, loseTheWay, stallReads } from './network-actions.js';
 import type { ActionKind } from './plan.js';
 import {
   type Action,

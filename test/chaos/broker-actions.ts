@@ -1,13 +1,10 @@
-/** What is done to the broker, to the network before it and to the disk. */
+/** What is done to the broker and to the disk. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Direction } from '../kit/proxy.js';
+import { untilRedial } from './network-actions.js';
 import { Breach, type Plant } from './plant.js';
 import type { Action } from './service-actions.js';
 import { possibleDuplicates, waitingCount } from './service-under-test.js';
 
-const CUT_TIMEOUT_MS = 700;
-const REDIAL_TIMEOUT_MS = 1000;
-const LONG_CHANCE = 0.15;
 const DRAIN_TIMEOUT_MS = 60_000;
 
 /**
@@ -24,7 +21,7 @@ export const restartBroker: Action = async (plant, random) => {
   await plant.outlet.detachSubscriber();
   const { connectionCount } = plant.proxy;
   await plant.admitService();
-  await untilOrLate(() => plant.proxy.connectionCount > connectionCount, REDIAL_TIMEOUT_MS);
+  await untilRedial(plant.proxy, connectionCount);
   await delay(loadMs);
   await plant.broker.stop();
   await delay(awayMs);
@@ -93,48 +90,6 @@ async function withholdAnswers({ proxy }: Plant, timeMs: number): Promise<void> 
   proxy.stall('toClient');
   await delay(timeMs);
 }
-
-/** Waits for a moment that makes the accident a good one; without it, the accident happens all the same. */
-async function untilOrLate(condition: () => boolean, timeoutMs: number): Promise<void> {
-  const endMs = performance.now() + timeoutMs;
-  while (!condition() && performance.now() < endMs) await delay(5);
-}
-
-function cut(direction: Direction): Action {
-  return async ({ proxy }, random) => {
-    const sizeBytes = direction === 'toBroker' ? random.between(0, 20_000) : random.between(0, 1000);
-    const { connectionCount } = proxy;
-    proxy.cutAfter(direction, sizeBytes);
-    await untilOrLate(() => proxy.connectionCount > connectionCount, CUT_TIMEOUT_MS);
-    const place = direction === 'toBroker' ? 'to the broker' : 'to the service';
-    return `cut after ${sizeBytes} bytes ${place}`;
-  };
-}
-
-export const cutToBroker = cut('toBroker');
-export const cutToService = cut('toClient');
-
-/** One side reads nothing, so that the other's buffers fill; sometimes for longer than acknowledgements may take. */
-export const stallReads: Action = async ({ proxy }, random) => {
-  const directions = random.pick<readonly Direction[]>([['toBroker'], ['toClient'], ['toBroker', 'toClient']]);
-  const timeMs = random.chance(LONG_CHANCE) ? random.between(2000, 2600) : random.between(50, 700);
-  for (const direction of directions) proxy.stall(direction);
-  await delay(timeMs);
-  for (const direction of directions) proxy.resume(direction);
-  return `reads stalled ${directions.join(' and ')} for ${timeMs} ms`;
-};
-
-/** Bytes go nowhere and both sides believe to be connected, until the connection is reset. */
-export const loseTheWay: Action = async ({ proxy }, random) => {
-  const direction = random.pick<Direction>(['toBroker', 'toClient']);
-  const timeMs = random.chance(LONG_CHANCE) ? random.between(2000, 2600) : random.between(50, 500);
-  proxy.swallow(direction);
-  await delay(timeMs);
-  // What was swallowed is missing in the middle of the stream: such a connection never goes on.
-  proxy.cut();
-  proxy.resume(direction);
-  return `half-open ${direction} for ${timeMs} ms`;
-};
 
 /** Held to the end of the round, so that what follows happens on a full disk. */
 export const fillDisk: Action = async ({ disk }, random) => {

@@ -32,16 +32,16 @@ export class Capture {
     moment.reached();
   }
 
-  /** Resolves when so many more bytes have been passed on in this direction, or after `timeoutMs` of silence. */
-  after(direction: Direction, sizeBytes: number, timeoutMs: number): Promise<void> {
+  /** Resolves with true when so many more bytes have been passed on in this direction, or with false after `timeoutMs`. */
+  after(direction: Direction, sizeBytes: number, timeoutMs: number): Promise<boolean> {
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         this.#moment = undefined;
-        resolve();
+        resolve(false);
       }, timeoutMs);
       const reached = () => {
         clearTimeout(timer);
-        resolve();
+        resolve(true);
       };
       this.#moment = { direction, remainingBytes: sizeBytes, reached };
     });

@@ -77,6 +77,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosSummary> {
   const kinds = options.kinds.filter((kind) => !(kind in summary.skipped));
   const run = new Run(options, plant, summary, new Plan(options.seed, kinds));
   try {
+    if (kinds.length === 0) throw new Error('None of the accidents that were chosen can happen here.');
     await run.all();
   } catch (error) {
     plant.breaches.push(`round ${summary.rounds}: ${error instanceof Error ? error.message : String(error)}`);

@@ -85,11 +85,13 @@ export class Crew {
     for (const producer of this.#producers) producer.end();
   }
 
-  /** Resolves when the next request has been sent, or after a while without one. */
-  async nextRequest(timeoutMs: number): Promise<void> {
+  /** Resolves with true when the next request has been sent, or with false after a while without one. */
+  nextRequest(timeoutMs: number): Promise<boolean> {
     const timeout = AbortSignal.timeout(timeoutMs);
-    // The time-out is an answer, too.
-    await once(this.#requests, 'asked', { signal: timeout }).catch(() => undefined);
+    return once(this.#requests, 'asked', { signal: timeout }).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Drops a file with rows, under another name first, as a careful producer does. */

@@ -22,40 +22,45 @@ async function killAndStart(plant: Plant): Promise<void> {
   await plant.startService();
 }
 
+function killedWithout(awaited: string): string {
+  return `service killed; ${awaited} did not come within ${MOMENT_TIMEOUT_MS} ms`;
+}
+
 /** While a request is being stored. */
 export const killInAppend: Action = async (plant, random) => {
   const waitMs = random.between(0, 12);
-  await plant.crew.nextRequest(MOMENT_TIMEOUT_MS);
+  const hasCome = await plant.crew.nextRequest(MOMENT_TIMEOUT_MS);
   await delay(waitMs);
   await killAndStart(plant);
-  return `service killed ${waitMs} ms after a request was sent`;
+  return hasCome ? `service killed ${waitMs} ms after a request was sent` : killedWithout('a request');
 };
 
 /** While it publishes, or writes PUBRELs. */
 export const killInPublish: Action = async (plant, random) => {
   const sizeBytes = random.between(1, 8000);
-  await plant.capture.after('toBroker', sizeBytes, MOMENT_TIMEOUT_MS);
+  const hasCome = await plant.capture.after('toBroker', sizeBytes, MOMENT_TIMEOUT_MS);
   await killAndStart(plant);
-  return `service killed when it had sent ${sizeBytes} bytes`;
+  return hasCome ? `service killed when it had sent ${sizeBytes} bytes` : killedWithout(`${sizeBytes} bytes sent`);
 };
 
 /** While acknowledgements come in: PUBRECs are stored before their PUBRELs go out. */
 export const killAtAcknowledgement: Action = async (plant, random) => {
   const sizeBytes = random.between(1, 400);
   const waitMs = random.between(0, 6);
-  await plant.capture.after('toClient', sizeBytes, MOMENT_TIMEOUT_MS);
+  const hasCome = await plant.capture.after('toClient', sizeBytes, MOMENT_TIMEOUT_MS);
   await delay(waitMs);
   await killAndStart(plant);
-  return `service killed ${waitMs} ms after ${sizeBytes} bytes of acknowledgements`;
+  const awaited = `${sizeBytes} bytes of acknowledgements`;
+  return hasCome ? `service killed ${waitMs} ms after ${awaited}` : killedWithout(awaited);
 };
 
 /** While what is settled is stored in groups, and goes to the archive. */
 export const killInArchive: Action = async (plant, random) => {
   const waitMs = random.between(0, 150);
-  await plant.capture.after('toClient', 4, MOMENT_TIMEOUT_MS);
+  const hasCome = await plant.capture.after('toClient', 4, MOMENT_TIMEOUT_MS);
   await delay(waitMs);
   await killAndStart(plant);
-  return `service killed ${waitMs} ms after an acknowledgement`;
+  return hasCome ? `service killed ${waitMs} ms after an acknowledgement` : killedWithout('an acknowledgement');
 };
 
 /** Before it has come up, several times in a row. */

@@ -25,8 +25,9 @@ const CHUNK_SIZE_BYTES = 1024 * 1024;
 export function openSmallDisk(folder: string, sizeBytes: number): SmallDisk {
   mkdirSync(folder, { recursive: true });
   const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${sizeBytes}`, 'tmpfs', folder], { encoding: 'utf8' });
-  const obstacle =
-    mounted.status === 0 ? undefined : `a disk cannot be mounted here: ${(mounted.stderr ?? 'no mount').trim()}`;
+  // What follows the first line says where else to look.
+  const [said] = (mounted.stderr ?? 'there is no program for it').trim().split('\n');
+  const obstacle = mounted.status === 0 ? undefined : `a disk cannot be mounted here: ${said}`;
   return new MountedDisk(folder, obstacle);
 }
 

@@ -8,6 +8,8 @@ import { spawnSync } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+const NOT_INSTALLED = 'faketime is not installed';
+
 export class WallClock {
   /** Why the clock cannot be set; undefined when it can. */
   readonly obstacle: string | undefined;
@@ -20,7 +22,8 @@ export class WallClock {
     this.#file = join(folder, 'clock-offset');
     const asked = spawnSync('faketime', ['-m', '-f', '+0', 'env'], { encoding: 'utf8' });
     this.#library = /^LD_PRELOAD=(.+)$/m.exec(asked.stdout ?? '')?.[1] ?? '';
-    this.obstacle = this.#library === '' ? 'faketime is not installed' : undefined;
+    const why = asked.error === undefined ? `faketime gives no library: ${asked.stderr.trim()}` : NOT_INSTALLED;
+    this.obstacle = this.#library === '' ? why : undefined;
     this.set(0);
   }
 
