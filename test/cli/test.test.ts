@@ -9,13 +9,15 @@ import { serviceFolder } from '../service/service-process.js';
 
 test('test tells for each connector what the broker grants, or which step failed and what to do', async (t) => {
   const broker = await startMosquitto({ passwords: { plant: 'right' }, maxInflight: 7, maxPacketSize: 4096 });
-  t.after(() => broker.kill());
+  const capped = await startMosquitto({ maxQos: 1 });
+  t.after(() => Promise.all([broker.kill(), capped.kill()]));
   const settings = { url: broker.url, qos: 2, authentication: { type: 'basic', username: 'plant', password: 'right' } };
   const { configFile, folder } = serviceFolder({
     connectors: [
       { id: 'good', settings },
       { id: 'old', settings: { ...settings, protocolVersion: '3.1.1' } },
       { id: 'wrong', settings: { ...settings, authentication: { ...settings.authentication, password: 'hunter2' } } },
+      { id: 'capped', settings: { url: capped.url, qos: 2 } },
       { id: 'away', settings: { ...settings, url: `mqtt://127.0.0.1:${await freePort()}` } },
     ],
   });
@@ -37,6 +39,11 @@ test('test tells for each connector what the broker grants, or which step failed
   assert.match(old.stdout, /maximum QoS +not announced \(MQTT 3\.1\.1\); 2 granted to a subscription\n/);
   assert.match(old.stdout, /delivery +exactly once\n/);
 
+  const less = await run('capped');
+  assert.equal(less.code, 0, less.stdout);
+  assert.match(less.stdout, /delivery +at least once: this broker grants QoS 1\n/);
+  assert.match(less.stdout, /maximum QoS +1\n/);
+
   const all = await run('--json');
   assert.equal(all.code, 1);
   const reports = JSON.parse(all.stdout) as {
@@ -50,6 +57,7 @@ test('test tells for each connector what the broker grants, or which step failed
       ['good', true, undefined],
       ['old', true, undefined],
       ['wrong', false, 'BROKER_NOT_AUTHORIZED'],
+      ['capped', true, undefined],
       ['away', false, 'BROKER_REFUSED'],
     ],
   );
@@ -58,7 +66,7 @@ test('test tells for each connector what the broker grants, or which step failed
 
   const unknown = await run('nobody');
   assert.equal(unknown.code, 2);
-  assert.match(unknown.stderr, /good, old, wrong, away/);
+  assert.match(unknown.stderr, /good, old, wrong, capped, away/);
 });
 
 test('a test that is stopped by Ctrl+C says so and gives its session back', async (t) => {

@@ -125,6 +125,34 @@ test('with MQTT 3.1.1 it finds that a session is kept and that QoS 2 is granted,
   assert.equal(await hasSession(broker.url, 'subject-test'), false);
 });
 
+test('a broker that caps at QoS 1 says so in its CONNACK, and the guarantee is what is left', async (t) => {
+  const broker = await startMosquitto({ maxQos: 1 });
+  t.after(() => broker.stop());
+  const report = await run({ url: broker.url, qos: 2, protocolVersion: '5' });
+  assert.equal(report.ok, true, JSON.stringify(report.error));
+  assert.equal(report.grant?.maximumQos, 1);
+  assert.equal(report.guarantee, 'at least once: this broker grants QoS 1');
+  assert.equal((await run({ url: broker.url, qos: 1, protocolVersion: '5' })).guarantee, 'at least once');
+});
+
+test('a broker that announces QoS 2 and a session that it does not keep is believed until its first answer shows less', async (t) => {
+  const broker = await startScript(t, {
+    connack: ({ clean }) => ({ sessionPresent: clean === false }),
+    onPacket: (packet, peer) => {
+      if (packet.cmd !== 'publish') return 'default';
+      peer.send({ cmd: 'puback', messageId: packet.messageId ?? 0 });
+      return undefined;
+    },
+  });
+  const settings = { url: broker.url, qos: 2, protocolVersion: '5' } as const;
+  assert.equal((await run(settings)).guarantee, 'exactly once');
+  const subject = await openSubject(t, settings);
+  assert.match((await subject.untilOnline()).description, /, exactly once$/);
+  await subject.send('a value');
+  const status = await subject.untilEmpty();
+  assert.match(status.description, /, at least once: this broker grants QoS 1$/);
+});
+
 test('a 3.1.1 broker that caps at QoS 1 is found out by what it grants to a subscription', async (t) => {
   const broker = await startMosquitto({ maxQos: 1 });
   t.after(() => broker.stop());
