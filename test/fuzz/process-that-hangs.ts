@@ -1,5 +1,5 @@
 // A target of which one case never ends: in a loop that lets nothing else run, in a promise that nobody resolves, or
-// while a failing case is made smaller. Its cases are numbers.
+// while a failing case is made smaller; or ends the whole process. Its cases are numbers.
 import fc from 'fast-check';
 import type { FuzzTarget } from './fuzz.js';
 import { runTargetProcess } from './target-process.js';
@@ -25,6 +25,15 @@ function loopForever(): never {
   for (;;);
 }
 
+/** Where nobody can catch it. */
+function failLater(): Promise<void> {
+  return new Promise(() =>
+    setImmediate(() => {
+      throw new Error('too large');
+    }),
+  );
+}
+
 await runTargetProcess({
   right: entry(hanging('right', () => undefined)),
   wrong: entry(
@@ -37,6 +46,9 @@ await runTargetProcess({
   promise: entry(
     hanging('promise', (number) => (number >= LARGE ? new Promise(() => setInterval(() => 0, 1000)) : undefined)),
   ),
+  error: entry(hanging('error', (number) => (number >= LARGE ? failLater() : undefined))),
+  nothing: entry(hanging('nothing', (number) => (number >= LARGE ? new Promise(() => undefined) : undefined))),
+  exit: entry(hanging('exit', (number) => (number >= LARGE ? process.exit(0) : undefined))),
   smaller: entry(
     hanging('smaller', (number) => {
       if (number >= LARGE) throw new Error('too large');

@@ -39,6 +39,20 @@ for (const name of ['loop', 'promise']) {
   });
 }
 
+for (const [name, code] of [
+  ['error', 1],
+  ['nothing', 13],
+  ['exit', 0],
+] as const) {
+  test(`a case that ends the process is no success and is named with its seed: by ${name}`, async () => {
+    const { isRight, printed } = await run(name);
+    assert.equal(isRight, false, printed);
+    const said = `${name}: the process ended (${code}) in case ${hangsAt} of seed ${SEED}.\n`;
+    assert.ok(printed.includes(said), printed);
+    assert.ok(printed.includes(`\n${numbers[hangsAt]}\n`), `the case itself, ${numbers[hangsAt]}: ${printed}`);
+  });
+}
+
 test('a case that fails is named, too, when one of its smaller forms never ends', async () => {
   const { isRight, printed } = await run('smaller');
   assert.equal(isRight, false);

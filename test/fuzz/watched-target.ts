@@ -1,6 +1,7 @@
 /**
  * A target under a watch: it runs in a process of its own, which is ended when a case takes too long. Its loop may be
- * endless, so that no timer of its own would ever end it; what is left is the seed and the number of the case.
+ * endless, so that no timer of its own would ever end it; what is left is the seed and the number of the case. So it is
+ * when a case ends the process: by an error that nobody catches, or because nothing is left to wait for.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -39,13 +40,22 @@ export async function runWatched(run: WatchedRun): Promise<boolean> {
   });
   const code = await ended(child);
   const hung = watch.end();
-  if (hung === undefined) return code === 0;
+  if (hung === undefined) {
+    // A run that comes to its end closes its target, whatever it has found.
+    if (code === 0 && watch.step.kind === 'close') return true;
+    if (watch.step.kind === 'case') {
+      const { seed, index } = watch.step;
+      print(`${name}: the process ended (${code ?? child.signalCode}) in case ${index} of seed ${seed}.\n`, 'stderr');
+      await showCase(run, script, seed, index);
+    }
+    return false;
+  }
   const seconds = (run.caseMaxMs ?? CASE_MAX_MS) / 1000;
   switch (hung.kind) {
     case 'case': {
       const how = hung.isShrinking ? `, which fails, has a smaller form that` : '';
       print(`${name}: case ${hung.index} of seed ${hung.seed}${how} did not end within ${seconds} s.\n`, 'stderr');
-      await ended(start(run, script, [name, 'show', `${hung.seed}`, `${hung.index}`]));
+      await showCase(run, script, hung.seed, hung.index);
       break;
     }
     case 'rest':
@@ -55,6 +65,10 @@ export async function runWatched(run: WatchedRun): Promise<boolean> {
       print(`${name}: the target does not ${hung.kind === 'batch' ? 'begin' : hung.kind}.\n`, 'stderr');
   }
   return false;
+}
+
+async function showCase(run: WatchedRun, script: string, seed: number, index: number): Promise<void> {
+  await ended(start(run, script, [run.name, 'show', `${seed}`, `${index}`]));
 }
 
 function start(run: WatchedRun, script: string, args: readonly string[]): ChildProcess {
@@ -79,22 +93,23 @@ function ended(child: ChildProcess): Promise<number | null> {
 class Watch {
   readonly #child: ChildProcess;
   readonly #caseMaxMs: number;
-  #step: FuzzStep = { kind: 'open' };
+  /** The last one that was begun. */
+  step: FuzzStep = { kind: 'open' };
   #timer: NodeJS.Timeout | undefined;
   #hung: FuzzStep | undefined;
 
   constructor(child: ChildProcess, caseMaxMs: number) {
     this.#child = child;
     this.#caseMaxMs = caseMaxMs;
-    this.begin(this.#step);
+    this.begin(this.step);
   }
 
   begin(step: FuzzStep): void {
-    this.#step = step;
+    this.step = step;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(
       () => {
-        this.#hung = this.#step;
+        this.#hung = this.step;
         this.#child.kill('SIGKILL');
       },
       step.kind === 'case' ? this.#caseMaxMs : STEP_MAX_MS,
