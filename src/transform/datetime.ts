@@ -4,7 +4,7 @@
  */
 import { DateTime, type DateTimeOptions } from 'luxon';
 import type { DatetimeConfig } from '../config/transformer-fields.js';
-import { NorthError } from '../core/error.js';
+import { errorText, NorthError } from '../core/error.js';
 import { LocalClock } from './local-time.js';
 import { isTimestamp, isUsualTimestamp } from './timestamp.js';
 
@@ -107,13 +107,25 @@ function compileTokens(
 function checkFormat(format: string, options: DateTimeOptions, place: string): string {
   const sample = DateTime.fromObject({ year: 2001, month: 11, day: 22, hour: 13, minute: 14, second: 15 }, options);
   const text = sample.toFormat(format);
-  const back = DateTime.fromFormat(text, format, options);
-  if (back.isValid && back.toISODate() === '2001-11-22') return text;
-  const problem = back.isValid ? 'it does not tell year, month and day' : `it cannot be read back from "${text}"`;
+  const back = readBack(text, format, options);
+  if (typeof back !== 'string' && back.isValid && back.toISODate() === '2001-11-22') return text;
+  let problem: string;
+  if (typeof back === 'string') problem = back;
+  else problem = back.isValid ? 'it does not tell year, month and day' : `it cannot be read back from "${text}"`;
   throw new NorthError('CONFIG_INVALID', `The date format ${JSON.stringify(format)} is not usable: ${problem}.`, {
     place,
     remedy: 'Use iso, unix-seconds, unix-ms, or tokens such as "dd/MM/yyyy HH:mm:ss" and quotes around other letters.',
   });
+}
+
+/** The time that the text tells in this format, or why the format contradicts itself. */
+function readBack(text: string, format: string, options: DateTimeOptions): DateTime | string {
+  try {
+    return DateTime.fromFormat(text, format, options);
+  } catch (error) {
+    // A format that asks for AM or PM and for 24 hours, for example; other texts that cannot be read give an invalid time.
+    return errorText(error);
+  }
 }
 
 function compileOutput(config: DatetimeConfig['output']): (moment: Moment) => string {

@@ -119,6 +119,7 @@ class Story {
         return this.#answered.has(keyOf(lane, offset));
       },
     });
+    this.#stage.onPingAnswered = (bytes) => this.#acknowledge(this.#scanner.scan(bytes));
   }
 
   /** Gives what became of it, in a word. */

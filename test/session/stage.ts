@@ -26,6 +26,8 @@ export interface StageOptions extends Partial<SessionOptions> {
 /** More turns than this without time passing are taken for a machine that spins. */
 const TURNS_MAX = 2000;
 
+const PINGRESP = Buffer.from([0xd0, 0]);
+
 export class Stage {
   readonly cache: ModelCache;
   readonly protocolVersion: 4 | 5;
@@ -46,6 +48,8 @@ export class Stage {
   isWritable = true;
   /** False: pings get no answer. */
   answersPings = true;
+  /** Told of the answer to a ping before the session gets it: it may fall into the middle of what a test says. */
+  onPingAnswered: (bytes: Buffer) => void = () => undefined;
   /** How the session has ended the connection, until the test goes on. */
   ended: 'gracefully' | 'at once' | undefined;
   /** Counts the sessions that the broker said to be new. */
@@ -174,7 +178,8 @@ export class Stage {
         this.session.supply(read.lane, read.from, batches, this.nowMs, this.wallMs);
       } else if (this.#unansweredPings > 0 && this.answersPings && this.ended === undefined) {
         this.#unansweredPings--;
-        this.session.received(Buffer.from([0xd0, 0]), this.nowMs, this.wallMs);
+        this.onPingAnswered(PINGRESP);
+        this.session.received(PINGRESP, this.nowMs, this.wallMs);
       } else if (this.saves.length > 0 && !this.isHoldingSaves) this.store();
       else if (this.ended !== undefined) {
         this.ended = undefined;

@@ -169,7 +169,8 @@ describe('times in content', () => {
     assert.equal(again('2026-01-15T10:00:00Z'), '2026-01-15T10:00:00.000Z');
   });
 
-  for (const format of ['HH:mm', 'dd/MM', 'MM/yyyy', 'nonsense', 'EEEE']) {
+  const unusable = ['HH:mm', 'dd/MM', 'MM/yyyy', 'nonsense', 'EEEE', 'dd/MM/yyyy HH:mm a', 'truedd/MM/yyyy HH:mm:ss'];
+  for (const format of unusable) {
     it(`the format ${format} does not tell the day, or cannot be read, and is refused`, () => {
       assert.throws(
         () => compile({ input: { format } }),
