@@ -32,10 +32,19 @@ export class OpenExchanges {
   /** True when that is so because the broker cannot bear a PUBREL. */
   isUnbearable = false;
   readonly #exchanges = new Map<number, OpenExchange>();
+  #unreleasedCount = 0;
   #deathsCount = 0;
 
   get count(): number {
     return this.#exchanges.size;
+  }
+
+  /**
+   * So many messages the broker may hold and count against what it takes at a time, besides those in flight: their PUBRELs
+   * are about to go out, as soon as it is stored that they are in quarantine. What is withheld waits for another session.
+   */
+  get heldCount(): number {
+    return this.isWithheld ? 0 : this.#unreleasedCount;
   }
 
   /** The messages whose exchange is not over, in no particular order. */
@@ -44,6 +53,7 @@ export class OpenExchanges {
   }
 
   add(id: number, lane: Lane, offset: number): void {
+    if (!isUnreleased(this.#exchanges.get(id))) this.#unreleasedCount++;
     this.#exchanges.set(id, { lane, offset, releasedMs: NOT_RELEASED, end: 'open' });
   }
 
@@ -81,7 +91,11 @@ export class OpenExchanges {
       this.isWithheld = false;
       this.isUnbearable = false;
     }
-    for (const exchange of this.#exchanges.values()) exchange.releasedMs = NOT_RELEASED;
+    this.#unreleasedCount = 0;
+    for (const exchange of this.#exchanges.values()) {
+      exchange.releasedMs = NOT_RELEASED;
+      if (isUnreleased(exchange)) this.#unreleasedCount++;
+    }
   }
 
   /** The broker has ended the connection, or says nothing any more, and nothing else was unanswered on it. */
@@ -114,9 +128,10 @@ export class OpenExchanges {
     if (this.isWithheld) return;
     for (const [id, exchange] of this.#exchanges) {
       // The next process would otherwise send the message again, and it would arrive twice.
-      if (exchange.end !== 'open' || exchange.releasedMs !== NOT_RELEASED || !isStored(id)) continue;
+      if (!isUnreleased(exchange) || !isStored(id)) continue;
       if (!release(id)) return;
       exchange.releasedMs = nowMs;
+      this.#unreleasedCount--;
     }
   }
 
@@ -124,6 +139,7 @@ export class OpenExchanges {
   complete(id: number): boolean {
     const exchange = this.#exchanges.get(id);
     if (exchange?.end !== 'open') return false;
+    if (isUnreleased(exchange)) this.#unreleasedCount--;
     exchange.end = 'over';
     this.#deathsCount = 0;
     return true;
@@ -138,4 +154,8 @@ export class OpenExchanges {
     exchange.end = 'over';
     return Number.POSITIVE_INFINITY;
   }
+}
+
+function isUnreleased(exchange: OpenExchange | undefined): boolean {
+  return exchange?.end === 'open' && exchange.releasedMs === NOT_RELEASED;
 }

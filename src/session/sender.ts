@@ -228,13 +228,14 @@ export class Sender {
       const batch = cursor.batch;
       this.#readAhead(cursor);
       if (batch === undefined) return true;
-      if (ledger.inflight >= limit && !this.#refills(terms)) {
+      const heldCount = ledger.openExchanges.heldCount;
+      if (ledger.inflight + heldCount >= limit && !this.#refills(terms)) {
         if (this.narrowedTo === undefined) terms.window.full();
         return true;
       }
-      if (this.resend.isUnderWay || ledger.inflightQos2 >= qos2Limit) {
+      if (this.resend.isUnderWay || ledger.inflightQos2 + heldCount >= qos2Limit) {
         const qos = terms.encoder.qosOf(batch.data, cursor.recordAt);
-        if (qos === 2 && ledger.inflightQos2 >= qos2Limit) return true;
+        if (qos === 2 && ledger.inflightQos2 + heldCount >= qos2Limit) return true;
         if (this.resend.holdsBack(cursor, qos)) return true;
         if (isCautious && !this.resend.isCautiousIn(cursor)) return true;
       }
@@ -270,7 +271,7 @@ export class Sender {
   #refills(terms: ConnectionTerms): boolean {
     if (!this.mayRefill || this.narrowedTo !== undefined || this.resend.isAlone) return false;
     this.mayRefill = false;
-    return this.#ledger.inflight < terms.window.limit;
+    return this.#ledger.inflight + this.#ledger.openExchanges.heldCount < terms.window.limit;
   }
 
   #publish(

@@ -1,6 +1,7 @@
 /** A new process, and a broker that still holds what the former one had in flight. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { packetIdOf } from '../simulation/key.js';
 import { Stage } from './stage.js';
 
 const KEPT = { sessionPresent: true };
@@ -141,4 +142,20 @@ test('a broker for which every single message is too much gets a new session in 
     stage.pass(10);
   }
   assert.ok(isClean);
+});
+
+test('what went to quarantine while the broker holds it takes a place of its quota until it is released', () => {
+  const stage = new Stage({});
+  stage.accept('alert', 1, { qos: 2, payload: Buffer.from('a0|'.padEnd(1000, '.')) });
+  stage.accept('telemetry', 2, { qos: 1 });
+  stage.online({ properties: { receiveMaximum: 1 } });
+  assert.deepEqual(stage.sentWords(), ['PUBLISH a0']);
+  stage.lose();
+  stage.isHoldingSaves = true;
+  stage.online({ ...KEPT, properties: { receiveMaximum: 1, maximumPacketSize: 300 } });
+  assert.deepEqual(stage.sentWords(), []);
+  stage.isHoldingSaves = false;
+  stage.flush();
+  assert.deepEqual([...stage.cache.quarantine.keys()], ['a0']);
+  assert.deepEqual(stage.sentWords(), [`PUBREL ${packetIdOf('a0')}`, 'PUBLISH t0']);
 });

@@ -130,6 +130,19 @@ const PRODUCT: Readonly<Record<string, WorldPlan>> = {
       ...[0, 121, 124, 139, 142, 145, 196, 199, 202].map((atSeconds) => appendOf('telemetry', 1, 1, atSeconds * 1000)),
     ],
   }),
+  'what was set aside while the broker held it did not count against what the broker takes at a time': calmPlan(
+    4202449,
+    {
+      broker: { receiveMaximum: 1, grants: [{ maximumPacketSizeBytes: 300 }] },
+      appends: [
+        {
+          ...appendOf('alert', 0, 2),
+          messages: [1000, 0].map((sizeBytes) => ({ qos: 2, sizeBytes, expirySeconds: 0, retain: false })),
+        },
+      ],
+      faults: [{ kind: 'ack', ack: 0, how: 'wrongType', delayMs: 1000 }],
+    },
+  ),
 };
 
 const WORLD: Readonly<Record<string, WorldPlan>> = {
