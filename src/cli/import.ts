@@ -8,9 +8,12 @@ import { problemText } from '../config/problem.js';
 import { isRecord, parsePath } from '../config/shape.js';
 import { errorText, NorthError } from '../core/error.js';
 import { type ConvertedConnector, convertConnector, type ImportNote, PLACEHOLDER } from './oibus-connector.js';
-import { nameOf, readOibusExport } from './oibus-export.js';
+import { inShort, nameOf, readOibusExport } from './oibus-export.js';
 import { output, printable, notes as progress, writeJson } from './terminal.js';
 import { transformerErrors } from './transformer-check.js';
+
+/** Of a file of which nothing can be carried over, so many reasons are told. */
+const REASONS_SHOWN_MAX = 5;
 
 interface ImportOptions {
   output?: string;
@@ -68,8 +71,13 @@ export function convertOibus(text: string): Imported {
   }
   const config = leaveOutInvalid({ connectors: converted.map(({ connector }) => connector) }, notes);
   if (Array.isArray(config.connectors) && config.connectors.length > 0) return { config, notes };
-  const reasons = notes.map(({ connector, message }) => `${connector}: ${message}`).join(' ');
-  throw new NorthError('IMPORT_UNREADABLE', `There is no MQTT connector that could be carried over. ${reasons}`);
+  const reasons = notes
+    .slice(0, REASONS_SHOWN_MAX)
+    .map(({ connector, message }) => `${inShort(connector)}: ${message}`)
+    .join(' ');
+  const rest = notes.length > REASONS_SHOWN_MAX ? ` There are ${notes.length - REASONS_SHOWN_MAX} more reasons.` : '';
+  const problem = `There is no MQTT connector that could be carried over. ${reasons}${rest}`;
+  throw new NorthError('IMPORT_UNREADABLE', problem);
 }
 
 /** Removes the smallest part around each error until there is none; each round removes at least one. */

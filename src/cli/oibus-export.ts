@@ -6,6 +6,8 @@
 import { isRecord, valueAt } from '../config/shape.js';
 import { NorthError } from '../core/error.js';
 
+const SHOWN_MAX = 100;
+
 export type Fields = Readonly<Record<string, unknown>>;
 
 export interface OibusExport {
@@ -37,7 +39,7 @@ export function readOibusExport(text: string): OibusExport {
     connectors: entries.filter(isMqtt),
     others: entries
       .filter((entry) => !isMqtt(entry))
-      .map((entry) => `${nameOf(entry)} (${textAt(entry, 'type') ?? 'of no known type'})`),
+      .map((entry) => `${inShort(nameOf(entry))} (${inShort(textAt(entry, 'type') ?? 'of no known type')})`),
     transformers: catalogOf(document),
   };
 }
@@ -102,4 +104,9 @@ export function numberAt(fields: unknown, ...path: string[]): number | undefined
 export function fieldsAt(fields: unknown, ...path: string[]): Fields {
   const value = valueAt(fields, path);
   return isRecord(value) ? value : {};
+}
+
+/** A text of the export, short enough for a message to people. */
+export function inShort(text: string): string {
+  return text.length <= SHOWN_MAX ? text : `${text.slice(0, SHOWN_MAX)}…`;
 }
