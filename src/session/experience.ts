@@ -45,8 +45,10 @@ export class Experience {
   /** The broker has said why it ends the connection. */
   #reasonCode: number | undefined;
   #grantedMs = 0;
+  /** How much had been acknowledged when the connection began. */
+  #countBefore = 0;
   #window: Window | undefined;
-  /** Connections in a row that ended while exchanges were withheld, because not all that was in flight was done. */
+  /** Connections that ended while exchanges were withheld, because of something in flight that nothing could be done about. */
   #withheldDeaths = 0;
   /** Connections that died under more than an ordinary number of messages. */
   #deathsUnderMany = 0;
@@ -66,6 +68,7 @@ export class Experience {
 
   granted(window: Window, nowMs: number): void {
     this.#grantedMs = nowMs;
+    this.#countBefore = this.#options.acknowledgements.count;
     this.#window = window;
     if (this.suspicion.wantsQuiet) this.#options.liveness.prove();
     if (this.#protocolVersion === 4) window.limitTo(this.#bearableMax(nowMs));
@@ -96,8 +99,10 @@ export class Experience {
     if (code === 'CLIENT_ID_TAKEN') return;
     const { ledger, resend, liveness, acknowledgements, ackTimeoutMs } = this.#options;
     const { isWithheld, isUnbearable } = ledger.openExchanges;
+    // As long as anything of the rest gets done, it is waited for: it would go to quarantine, or out once more.
+    const hasProgressed = acknowledgements.count > this.#countBefore;
     if (!isWithheld) this.#withheldDeaths = 0;
-    else if (isUnbearable || code === 'ACK_OVERDUE') this.#withheldDeaths++;
+    else if (!hasProgressed && (isUnbearable || code === 'ACK_OVERDUE')) this.#withheldDeaths++;
     if (isUnbearable && this.#withheldDeaths >= WITHHELD_DEATHS_MAX) this.suspicion.condemnReleased();
     const isOverrun = this.#reasonCode === RECEIVE_MAXIMUM_EXCEEDED;
     const isByBroker = code === 'BROKER_CLOSED' || code === 'CONNECTION_LOST';

@@ -42,11 +42,12 @@ test('a message that is never answered does not keep a session from being given 
   stage.accept('telemetry', 2, { qos: 2 });
   stage.online();
   stage.lose();
-  for (let i = 0; i < 3; i++) {
+  // The first one does not count, because something gets done on it.
+  for (let i = 0; i < 4; i++) {
     stage.online(LOWERED);
     assert.deepEqual(stage.publishedKeys(), i === 0 ? ['t0', 't1'] : ['t1']);
     if (i === 0) stage.acknowledge('puback', ['t0']);
-    stage.pass(60_000);
+    stage.pass(600_000);
     assert.equal(stage.reports('ended').at(-1)?.error?.code, 'ACK_OVERDUE');
   }
   assert.equal(stage.connect().clean, true);

@@ -143,6 +143,28 @@ const PRODUCT: Readonly<Record<string, WorldPlan>> = {
       faults: [{ kind: 'ack', ack: 0, how: 'wrongType', delayMs: 1000 }],
     },
   ),
+  'what was released a moment ago went to quarantine with what the broker never answers, as if it were no better':
+    calmPlan(5008618, {
+      protocolVersion: 4,
+      inflightMax: 100,
+      firstOffset: 172_002,
+      latencyMs: 200,
+      saveDelayMs: [0, 1],
+      broker: { ackDelayMs: [1, 60], heldMax: 20, ignoredPubrel: ['c172041', 't172069'] },
+      appends: [
+        ...[53, 6, 9].map((count) => appendOf('telemetry', count, 2)),
+        appendOf('telemetry', 58, 2, 326),
+        appendOf('alert', 5, 2, 559),
+        appendOf('telemetry', 37, 2, 1929),
+        appendOf('alert', 6, 2, 1968),
+        appendOf('command', 60, 2, 2385),
+        ...[22_000, 25_000, 28_000].map((atMs) => appendOf('telemetry', 1, 1, atMs)),
+      ],
+      faults: [
+        { kind: 'cut', connection: 0, to: 'broker', afterSizeBytes: 7, brokerNoticeMs: 1416 },
+        { kind: 'crashAtCommit', commit: 30, when: 'before' },
+      ],
+    }),
 };
 
 const WORLD: Readonly<Record<string, WorldPlan>> = {
