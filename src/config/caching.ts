@@ -1,7 +1,7 @@
 /** The options of a connector's cache. */
 import { z } from 'zod';
+import { duration, size } from './quantity.js';
 import { rateSchema } from './settings.js';
-import { duration, size } from './units.js';
 
 const TEN_YEARS_MS = 10 * 365 * 86_400_000;
 const retention = () => duration({ min: 0, max: TEN_YEARS_MS });

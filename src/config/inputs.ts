@@ -1,8 +1,8 @@
 /** Where data comes from, besides the API: one schema per type of input. */
 import { z } from 'zod';
 import { id } from './connector.js';
+import { duration, size } from './quantity.js';
 import { filePath } from './secret.js';
-import { duration, size } from './units.js';
 
 const DAY_MS = 86_400_000;
 

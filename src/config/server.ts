@@ -1,8 +1,8 @@
 /** The HTTP server: console, API and metrics. */
 import { z } from 'zod';
 import { isLoopback } from './broker-url.js';
+import { duration, size } from './quantity.js';
 import { filePath, Secret, secret } from './secret.js';
-import { duration, size } from './units.js';
 
 /** From the least to the most: a role may do what those before it may, but a producer only hands in content. */
 export const ROLES = ['producer', 'viewer', 'operator', 'administrator'] as const;

@@ -6,8 +6,8 @@ import { z } from 'zod';
 import { NorthError } from '../core/error.js';
 import { joinTopic, topicProblem } from '../core/topic.js';
 import { type BrokerUrl, parseBrokerUrl } from './broker-url.js';
+import { duration, seconds, size } from './quantity.js';
 import { filePath, secret } from './secret.js';
-import { duration, seconds, size } from './units.js';
 
 /** The longest time that MQTT 5 can express, which it takes as "never" [MQTT 5.0 §3.1.2.11.2]. */
 export const NEVER_SECONDS = 0xffff_ffff;

@@ -1,11 +1,11 @@
 /** Options that the transformers of CSV and JSON share: what a value is to become, and how times are written. */
-import { DateTime } from 'luxon';
 import { z } from 'zod';
+import { luxon } from '../core/calendar.js';
 
 const timezone = z
   .string()
   .default('UTC')
-  .refine((zone) => DateTime.utc().setZone(zone).isValid, {
+  .refine((zone) => luxon().DateTime.utc().setZone(zone).isValid, {
     error: 'expected a time zone such as UTC or Europe/Paris',
   });
 

@@ -6,8 +6,8 @@
 import { z } from 'zod';
 import { CONTENT_TYPES } from '../core/content.js';
 import { topicProblem } from '../core/topic.js';
+import { duration, seconds, size } from './quantity.js';
 import { columnSchema, DATETIME_HELP, datetimeSchema, FIELD_TYPES, reportDatetime } from './transformer-fields.js';
-import { duration, seconds, size } from './units.js';
 
 const MESSAGE_EXPIRY_MAX_SECONDS = 4_294_967_295;
 

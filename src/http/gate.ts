@@ -9,7 +9,8 @@ import { NorthError } from '../core/error.js';
 import { type Caller, mayUse, NOBODY, TokenBook } from './caller.js';
 import { checkHost, checkOrigin } from './origin.js';
 
-const SECURITY_HEADERS = {
+/** On every answer, unless a route has stricter or more fitting ones. */
+export const SECURITY_HEADERS = {
   'x-content-type-options': 'nosniff',
   'x-frame-options': 'DENY',
   'referrer-policy': 'no-referrer',

@@ -1,11 +1,15 @@
 /** The page at /metrics: a sample of everything at the moment of the scrape, in Prometheus' text format. */
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import type { Clock } from '../core/clock.js';
+import { lazily } from '../core/lazily.js';
 import { type Caller, mayReach } from './caller.js';
 import { readStatus } from './connector-view.js';
 import type { EventStream } from './event-stream.js';
 import { METRICS, type Metric, type Sample } from './metrics.js';
 import type { Service } from './service.js';
+
+/** Its measurements of the process wake it up a hundred times a second; without scrapes nobody would see them. */
+const prometheus = lazily<typeof import('prom-client')>('prom-client');
 
 interface RequestCount {
   method: string;
@@ -15,19 +19,20 @@ interface RequestCount {
 }
 
 export class MetricsPage {
-  readonly contentType: string;
   readonly #service: Service;
   readonly #events: EventStream;
   readonly #clock: Clock;
-  readonly #process = new Registry();
+  #process: Registry | undefined;
   readonly #requests = new Map<string, RequestCount>();
 
   constructor(service: Service, events: EventStream, clock: Clock) {
     this.#service = service;
     this.#events = events;
     this.#clock = clock;
-    collectDefaultMetrics({ register: this.#process });
-    this.contentType = this.#process.contentType;
+  }
+
+  get contentType(): string {
+    return this.#ofProcess().contentType;
   }
 
   /** Both come from the route table, so that the number of rows is bounded whatever clients ask for. */
@@ -49,14 +54,24 @@ export class MetricsPage {
       viewerCount: this.#events.viewerCount,
       droppedViewerCount: this.#events.droppedCount,
     };
-    const registry = new Registry();
+    const registry = new (prometheus().Registry)();
     for (const metric of METRICS) {
       // The registry only ever asks a metric for its values; prom-client's own classes cannot be set to a count.
       registry.registerMetric(readOnce(metric, sample) as unknown as Parameters<Registry['registerMetric']>[0]);
     }
     // The library writes `Nan`, which the text format does not know.
-    const ofProcess = (await this.#process.metrics()).replaceAll(/ Nan$/gm, ' NaN');
+    const ofProcess = (await this.#ofProcess().metrics()).replaceAll(/ Nan$/gm, ' NaN');
     return (await registry.metrics()) + ofProcess;
+  }
+
+  /** Of the process itself: from the first scrape on, it measures garbage collection and delays of its event loop. */
+  #ofProcess(): Registry {
+    if (this.#process === undefined) {
+      const { collectDefaultMetrics, Registry } = prometheus();
+      this.#process = new Registry();
+      collectDefaultMetrics({ register: this.#process });
+    }
+    return this.#process;
   }
 }
 

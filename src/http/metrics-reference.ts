@@ -16,7 +16,8 @@ that is limited to some connectors sees these only. Every value is read from the
 ${rows.join('\n')}
 
 Besides these there are the usual ones of the process (\`process_*\`: CPU, memory, file descriptors, start time) and of
-the runtime (\`nodejs_*\`: heap, garbage collection, delay of the event loop).
+the runtime (\`nodejs_*\`: heap, garbage collection, delay of the event loop); garbage collection and delays are
+measured from the first scrape on.
 
 ## What to alert on
 

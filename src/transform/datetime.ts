@@ -2,8 +2,9 @@
  * Times as content writes them, and as messages are to have them. An ISO time keeps all its decimals: what the
  * calendar cannot hold (microseconds) is carried along as text.
  */
-import { DateTime, type DateTimeOptions } from 'luxon';
+import type { DateTime, DateTimeOptions } from 'luxon';
 import type { DatetimeConfig } from '../config/transformer-fields.js';
+import { luxon } from '../core/calendar.js';
 import { errorText, NorthError } from '../core/error.js';
 import { LocalClock } from './local-time.js';
 import { isTimestamp, isUsualTimestamp } from './timestamp.js';
@@ -64,7 +65,7 @@ function readIso(text: string, options: DateTimeOptions, clock: LocalClock): Mom
   const decimals = FINE_DECIMALS.exec(text)?.[1] ?? '';
   if (isUsualTimestamp(text)) return { ms: Date.parse(text), decimals };
   if (!isTimestamp(text)) return undefined;
-  const time = DateTime.fromISO(text, options);
+  const time = luxon().DateTime.fromISO(text, options);
   const ms = ENDS_WITH_OFFSET.test(text) ? time.toMillis() : clock.momentOf(time);
   return ms === undefined ? undefined : { ms, decimals };
 }
@@ -89,11 +90,11 @@ function compileTokens(
 ): (text: string) => Moment | undefined {
   const { format } = config;
   const sample = checkFormat(format, options, place);
-  const parser = DateTime.buildFormatParser(format, options);
-  const elsewhere = DateTime.fromFormat(sample, format, { ...options, zone: 'UTC+1' });
-  const namesOffset = elsewhere.toMillis() === DateTime.fromFormat(sample, format, options).toMillis();
+  const parser = luxon().DateTime.buildFormatParser(format, options);
+  const elsewhere = luxon().DateTime.fromFormat(sample, format, { ...options, zone: 'UTC+1' });
+  const namesOffset = elsewhere.toMillis() === luxon().DateTime.fromFormat(sample, format, options).toMillis();
   return (text) => {
-    const time = DateTime.fromFormatParser(text, parser, options);
+    const time = luxon().DateTime.fromFormatParser(text, parser, options);
     if (!time.isValid) return undefined;
     const ms = namesOffset ? time.toMillis() : clock.momentOf(time);
     return ms === undefined ? undefined : { ms, decimals: '' };
@@ -105,7 +106,10 @@ function compileTokens(
  * Gives a sample of it.
  */
 function checkFormat(format: string, options: DateTimeOptions, place: string): string {
-  const sample = DateTime.fromObject({ year: 2001, month: 11, day: 22, hour: 13, minute: 14, second: 15 }, options);
+  const sample = luxon().DateTime.fromObject(
+    { year: 2001, month: 11, day: 22, hour: 13, minute: 14, second: 15 },
+    options,
+  );
   const text = sample.toFormat(format);
   const back = readBack(text, format, options);
   if (typeof back !== 'string' && back.isValid && back.toISODate() === '2001-11-22') return text;
@@ -121,7 +125,7 @@ function checkFormat(format: string, options: DateTimeOptions, place: string): s
 /** The time that the text tells in this format, or why the format contradicts itself. */
 function readBack(text: string, format: string, options: DateTimeOptions): DateTime | string {
   try {
-    return DateTime.fromFormat(text, format, options);
+    return luxon().DateTime.fromFormat(text, format, options);
   } catch (error) {
     // A format that asks for AM or PM and for 24 hours, for example; other texts that cannot be read give an invalid time.
     return errorText(error);
@@ -134,13 +138,13 @@ function compileOutput(config: DatetimeConfig['output']): (moment: Moment) => st
     case 'iso-utc':
       return ({ ms, decimals }) => withDecimals(new Date(ms).toISOString(), decimals);
     case 'iso':
-      return ({ ms, decimals }) => withDecimals(DateTime.fromMillis(ms, options).toISO() ?? '', decimals);
+      return ({ ms, decimals }) => withDecimals(luxon().DateTime.fromMillis(ms, options).toISO() ?? '', decimals);
     case 'unix-seconds':
       return ({ ms }) => String(ms / 1000);
     case 'unix-ms':
       return ({ ms }) => String(ms);
     default:
-      return ({ ms }) => DateTime.fromMillis(ms, options).toFormat(config.format);
+      return ({ ms }) => luxon().DateTime.fromMillis(ms, options).toFormat(config.format);
   }
 }
 

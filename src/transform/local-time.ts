@@ -1,5 +1,6 @@
 /** From what the clocks of a place show to the moment at which they show it. */
-import { DateTime, type Zone } from 'luxon';
+import type { DateTime, Zone } from 'luxon';
+import { luxon } from '../core/calendar.js';
 
 const DAY_MS = 86_400_000;
 const MINUTE_MS = 60_000;
@@ -13,7 +14,7 @@ export class LocalClock {
 
   /** @param timezone a valid name such as Europe/Paris, UTC or UTC+3. */
   constructor(timezone: string) {
-    this.#zone = DateTime.utc().setZone(timezone).zone;
+    this.#zone = luxon().DateTime.utc().setZone(timezone).zone;
   }
 
   /**

@@ -1,5 +1,5 @@
 /** The check of a time value's timestamp. It runs for every value, so the usual form is read without a regular expression. */
-import { DateTime } from 'luxon';
+import { luxon } from '../core/calendar.js';
 
 const DAYS_OF_MONTH = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
@@ -11,7 +11,7 @@ const BEGINS_WITH_DATE = /^(?:\d{4}-(?:\d\d-\d|W\d\d|\d{3}(?:T|$))|[+-]\d{6}-|\d
  * respected: there is no 30th of February.
  */
 export function isTimestamp(text: string): boolean {
-  return isUsualTimestamp(text) || (BEGINS_WITH_DATE.test(text) && DateTime.fromISO(text).isValid);
+  return isUsualTimestamp(text) || (BEGINS_WITH_DATE.test(text) && luxon().DateTime.fromISO(text).isValid);
 }
 
 /** True for YYYY-MM-DDThh:mm:ss with any number of decimals, then Z or ±hh:mm: RFC 3339 without its liberties. */

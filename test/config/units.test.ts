@@ -1,15 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import {
-  duration,
-  formatDuration,
-  formatSize,
-  parseDuration,
-  parseSize,
-  seconds,
-  size,
-} from '../../src/config/units.js';
+import { duration, seconds, size } from '../../src/config/quantity.js';
+import { formatDuration, formatSize, parseDuration, parseSize } from '../../src/config/units.js';
 
 const wide = { min: 0, max: Number.MAX_SAFE_INTEGER };
 

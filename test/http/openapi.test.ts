@@ -177,4 +177,27 @@ describe('/api/docs', () => {
       const initializer = await (await fetch(`${server.url}/api/docs/static/swagger-initializer.js`)).text();
       assert.doesNotMatch(initializer, /validator\.swagger/);
     }));
+
+  it('refuses in the form of the API, and with its headers', () =>
+    withServer(async (server) => {
+      for (const [method, path, status, code] of [
+        ['GET', '/api/docs/nowhere', 404, 'ROUTE_UNKNOWN'],
+        ['GET', '/api/docs/static/nothing.js', 404, 'ROUTE_UNKNOWN'],
+        ['GET', '/api/docs/static/%00', 400, 'REQUEST_INVALID'],
+        ['POST', '/api/docs/json', 404, 'ROUTE_UNKNOWN'],
+      ] as const) {
+        const response = await fetch(server.url + path, { method });
+        assert.equal(response.status, status, path);
+        assert.equal(((await response.json()) as { code: string }).code, code, path);
+        assert.equal(response.headers.get('x-frame-options'), 'DENY', path);
+      }
+    }));
+
+  it('gives the same document to all who ask for it first, at the same time', () =>
+    withServer(async (server) => {
+      const paths = ['/api/docs/json', '/api/docs/json', '/api/openapi.json'];
+      const documents = await Promise.all(paths.map(async (path) => (await fetch(server.url + path)).json()));
+      assert.deepEqual(documents[0], documents[2]);
+      assert.deepEqual(documents[1], documents[2]);
+    }));
 });

@@ -24,6 +24,8 @@ test('a connector whose cache is of a newer version tells producers to come agai
 
   const service = await place.start();
   t.after(() => service.kill());
+  // The other connector has no broker, and says so once.
+  await service.process.waitForOutput('BROKER_REFUSED');
   const linesCount = (): number => service.process.output.trim().split('\n').length;
   const linesBefore = linesCount();
   for (let index = 0; index < 20; index++) {
