@@ -1,10 +1,11 @@
 /** More producers than the service takes at once, on a cache with room for a part of what they bring. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { Agent, request } from 'node:http';
+import { Agent, type ClientRequest, request } from 'node:http';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { systemCode } from '../../src/core/error.js';
 import { SERVER_LIMITS } from '../../src/http/limits.js';
 import { eventually } from '../kit/deadline.js';
 import { startMosquitto } from '../kit/mosquitto.js';
@@ -37,6 +38,7 @@ interface Handing {
   /** It is connected, and all but the last byte is on its way. */
   readonly begun: Promise<unknown>;
   readonly answer: Promise<Answer>;
+  readonly asked: ClientRequest;
   /** Sends the last byte. */
   finish(): void;
 }
@@ -70,13 +72,23 @@ function beginHanding(url: string, agent: Agent, producer: string): Handing {
   // Whoever awaits one of them gets the failure; nobody has to await both.
   begun.catch(() => undefined);
   answer.catch(() => undefined);
-  return { begun, answer, finish: () => void asked.end(body.slice(-1)) };
+  return { begun, answer, asked, finish: () => void asked.end(body.slice(-1)) };
 }
 
-function hand(url: string, agent: Agent, producer: string): Promise<Answer> {
-  const { answer, finish } = beginHanding(url, agent, producer);
-  finish();
-  return answer;
+/**
+ * One request with a key of its own. The service closes connections that were idle for a while, and one may be chosen at
+ * just that moment: whoever keeps connections has to ask again then.
+ */
+async function hand(url: string, agent: Agent, producer: string): Promise<Answer> {
+  for (;;) {
+    const { answer, asked, finish } = beginHanding(url, agent, producer);
+    finish();
+    try {
+      return await answer;
+    } catch (error) {
+      if (!asked.reusedSocket || !['ECONNRESET', 'EPIPE'].includes(systemCode(error) ?? '')) throw error;
+    }
+  }
 }
 
 function openFilesMax(): number {
