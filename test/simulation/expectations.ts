@@ -37,13 +37,15 @@ export class Expectations {
     const accepted = name === undefined ? undefined : this.#world.messages.get(name);
     if (name === undefined || accepted === undefined) return false;
     const { message, producer } = accepted;
-    const { reception, watcher, faults } = this.#world;
+    const { reception, watcher, faults, places } = this.#world;
     if ((reception.deliveredCount.get(name) ?? 0) > 0) return true;
     const { expirySeconds } = message;
     const key = keyOf(lane, offset);
     // Messages that are accepted within a second share a row, which has the time of the first one.
     const acceptedAtMs = producer.earliestAskedAtMs - 1000;
-    const isOld = expirySeconds > 0 && faults.latestWallMs >= acceptedAtMs + expirySeconds * 1000;
+    const hasAged = faults.latestWallMs >= acceptedAtMs + expirySeconds * 1000;
+    // One that is put back has the time of that, by a clock that may have been set back since it was handed in.
+    const isOld = expirySeconds > 0 && (hasAged || places.isMoved(name));
     // What may have been sent must be sent again, however old it is [MQTT-4.3.3-7].
     if (isOld && !watcher.sentToBeAnswered.has(key)) return true;
     if (Math.min(message.qos, this.lowestQos) === 0) return watcher.sent.has(key);
