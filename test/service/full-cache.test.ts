@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { Agent, type ClientRequest, request } from 'node:http';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { systemCode } from '../../src/core/error.js';
@@ -22,6 +22,9 @@ const OTHER_FILES = 500;
 const LATECOMERS = 50;
 /** So many connect at a time, for which the queue of every system is long enough. */
 const CONNECTING_MAX = 250;
+/** Before who has lost a connection tries to get another one. */
+const TAKER_PAUSE_MS = 50;
+const LOST_CONNECTION: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE']);
 const PATH = '/api/content?connector=plant&type=messages';
 const FILLING = 'x'.repeat(1200);
 
@@ -86,7 +89,7 @@ async function hand(url: string, agent: Agent, producer: string): Promise<Answer
     try {
       return await answer;
     } catch (error) {
-      if (!asked.reusedSocket || !['ECONNRESET', 'EPIPE'].includes(systemCode(error) ?? '')) throw error;
+      if (!asked.reusedSocket || !LOST_CONNECTION.has(systemCode(error) ?? '')) throw error;
     }
   }
 }
@@ -96,25 +99,34 @@ function openFilesMax(): number {
   return stdout.trim() === 'unlimited' ? Number.POSITIVE_INFINITY : Number(stdout);
 }
 
-/** Takes all connections that the service has left, and some more, which it drops. Gives what frees them again. */
-async function takeAllConnections(url: string, takenCount: number): Promise<() => void> {
-  const { hostname, port } = new URL(url);
-  const tooMany = CONNECTING_MAX;
-  let droppedCount = 0;
-  const sockets = Array.from({ length: SERVER_LIMITS.connectionsMax - takenCount + tooMany }, () =>
-    connect(Number(port), hostname)
-      .on('error', () => undefined)
-      .on('close', () => droppedCount++)
-      .resume(),
-  );
-  await eventually(
-    () => droppedCount >= tooMany,
-    () => `connections to be dropped; ${droppedCount} are`,
-    30_000,
-  );
-  return () => {
-    for (const socket of sockets) socket.destroy();
-  };
+/** Takes all connections that the service has left, and each that becomes free, until it is told to let them go. */
+class Takers {
+  droppedCount = 0;
+  readonly #address: { port: number; host: string };
+  readonly #sockets = new Set<Socket>();
+  #isTaking = true;
+
+  constructor(url: string, count: number) {
+    const { hostname, port } = new URL(url);
+    this.#address = { port: Number(port), host: hostname };
+    for (let i = 0; i < count; i++) this.#take();
+  }
+
+  letGo(): void {
+    this.#isTaking = false;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #take(): void {
+    const socket = connect(this.#address);
+    this.#sockets.add(socket);
+    socket.on('error', () => undefined).resume();
+    socket.on('close', () => {
+      this.droppedCount++;
+      this.#sockets.delete(socket);
+      if (this.#isTaking) setTimeout(() => this.#isTaking && this.#take(), TAKER_PAUSE_MS);
+    });
+  }
 }
 
 /** The value of one line of /metrics. */
@@ -174,7 +186,12 @@ test('10,000 producers at once while the cache is nearly full: what each was tol
     const some = early.slice(from, from + CONNECTING_MAX).map((producer) => {
       const handing = beginHanding(service.url, agent, producer);
       handings.set(producer, handing);
-      held.push(handing.answer.then((answer) => note(producer, answer)));
+      const done = handing.answer.then((answer) => {
+        note(producer, answer);
+        // Who is refused says the rest of what it began, so that its connection stays.
+        if (answer.status === 429) handing.finish();
+      });
+      held.push(done);
       return handing.begun;
     });
     await Promise.all(some);
@@ -191,24 +208,45 @@ test('10,000 producers at once while the cache is nearly full: what each was tol
   assert.equal(before.counts.telemetry.accepted, firstCount);
 
   // No connection is left for more: they are told nothing, and nothing of theirs is taken.
-  if (openFilesMax() >= SERVER_LIMITS.connectionsMax + CONNECTING_MAX + OTHER_FILES) {
-    const freeConnections = await takeAllConnections(service.url, socketsCount);
+  if (openFilesMax() >= 2 * SERVER_LIMITS.connectionsMax + OTHER_FILES) {
+    const takers = new Takers(service.url, SERVER_LIMITS.connectionsMax - SERVER_LIMITS.requestsMax + CONNECTING_MAX);
+    t.after(() => takers.letGo());
     const lateAgent = new Agent({ keepAlive: false });
-    const late = producers.slice(-LATECOMERS).map((producer) => hand(service.url, lateAgent, producer));
-    const told = (await Promise.allSettled(late)).filter(({ status }) => status === 'fulfilled');
-    assert.equal(told.length, 0, 'who gets no connection gets no answer');
-    freeConnections();
+    // Connections of those that were refused end meanwhile, so that a few of the late ones may still get one.
+    const toldCount = async (): Promise<number> => {
+      const late = producers.slice(-LATECOMERS).map((producer) => hand(service.url, lateAgent, producer));
+      let count = 0;
+      for (const [i, result] of (await Promise.allSettled(late)).entries()) {
+        if (result.status === 'rejected') continue;
+        note(`${PRODUCERS - LATECOMERS + i}`, result.value);
+        count++;
+      }
+      return count;
+    };
+    await eventually(
+      async () => takers.droppedCount >= CONNECTING_MAX && (await toldCount()) === 0,
+      () => `no connection to be left; ${takers.droppedCount} were dropped`,
+      60_000,
+    );
+    assert.equal(answers.size, 0, 'nobody was let in');
+    takers.letGo();
     assert.match(service.process.output, /Connections are refused because there are too many/);
   } else t.diagnostic(`${openFilesMax()} open files are too few to use up all connections: ulimit -n`);
 
   // Now all at once: those that are held are done, those that were refused come again when they were told to, with all
   // others. Who is refused again waits again.
-  for (const handing of handings.values()) handing.finish();
+  for (const [producer, handing] of handings) if (!laterMs.has(producer)) handing.finish();
   const untilDecided = async (producer: string): Promise<void> => {
     while (!answers.has(producer)) {
       const waitMs = laterMs.get(producer);
       if (waitMs !== undefined) await delay(waitMs);
-      note(producer, await hand(service.url, agent, producer));
+      try {
+        note(producer, await hand(service.url, agent, producer));
+      } catch (error) {
+        // Connections of those that have gone may still be counted; who gets none asks again.
+        if (!LOST_CONNECTION.has(systemCode(error) ?? '')) throw error;
+        laterMs.set(producer, TAKER_PAUSE_MS);
+      }
     }
   };
   const unanswered = producers.filter((producer) => !handings.has(producer) || laterMs.has(producer));
