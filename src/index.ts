@@ -13,6 +13,7 @@ export type {
 export type { ConnectorConfig, ConnectorInput } from './config/connector.js';
 export type {
   AcceptOptions,
+  ConnectionStatus,
   Connector,
   ConnectorEvents,
   ConnectorState,

@@ -103,6 +103,15 @@ export function openDataDirectory(path: string, now: () => number = Date.now): D
   return new DataDirectory(absolute, takeLock(absolute, now()));
 }
 
+/**
+ * Makes the folder of a further cache of a connector when it is missing; when there was one, its cache is found missing
+ * when it is opened.
+ */
+export function makeCacheFolder(folder: string, isKnown: boolean): void {
+  if (isKnown && !existsSync(folder)) makeMissedFolder(folder);
+  else makeFolder(folder);
+}
+
 /** It is there with the mark of a cache or not at all, so that a kill hides nothing. */
 function makeMissedFolder(folder: string): void {
   // No connector has such an id.

@@ -3,10 +3,9 @@
  * processes must not change one cache; otherwise straight to the files, under their lock.
  */
 import { openDataDirectory } from '../cache/data-directory.js';
-import type { CacheFinding, ListPage, ListQuery, MessageState, QuarantineQuery, StoreLimits } from '../cache/store.js';
-import { openCache } from '../cache/threaded-cache.js';
+import type { CacheFinding, ListPage, ListQuery, MessageState, QuarantineQuery } from '../cache/store.js';
 import type { Config } from '../config/config.js';
-import { storeLimits } from '../connector/settings-of.js';
+import { openStoredParts } from '../connector/stored-parts.js';
 import { errorText, NorthError } from '../core/error.js';
 import { isErrorCode } from '../core/error-codes.js';
 import type { Lane } from '../core/lane.js';
@@ -39,16 +38,18 @@ export async function openCacheAccess(config: Config, connectorId: string): Prom
   if (running !== undefined && (await isAlive(running))) return new ServiceAccess(running, connectorId);
   const directory = openDataDirectory(config.dataDir);
   try {
-    const connector = config.connectors.find(({ id }) => id === connectorId);
-    const limits: StoreLimits = storeLimits(connectorConfig(connector, connectorId).caching);
-    const cache = await openCache({ folder: directory.connectorFolder(connectorId), limits });
+    const connector = connectorConfig(
+      config.connectors.find(({ id }) => id === connectorId),
+      connectorId,
+    );
+    const parts = await openStoredParts(connector, directory.connectorFolder(connectorId));
     return {
-      list: async (filter, after, limit) => pageOf(await cache.list(queryOf(filter, after, limit))),
-      retry: async (which, topic) => (await cache.retry(which, topic === undefined ? {} : { topic })).count,
-      remove: (which) => cache.remove(which),
-      findings: async () => (await cache.status()).findings,
+      list: async (filter, after, limit) => pageOf(await parts.list(queryOf(filter, after, limit))),
+      retry: (which, topic) => parts.retry(which, topic),
+      remove: (which) => parts.remove(which),
+      findings: () => parts.findings(),
       close: async () => {
-        await cache.close();
+        await parts.close();
         directory.close();
       },
     };

@@ -3,11 +3,14 @@ import { z } from 'zod';
 import { duration, size } from './quantity.js';
 import { rateSchema } from './settings.js';
 
+/** The least that `maxSize` may be, for each connection. */
+export const CACHE_SIZE_MIN_BYTES = 1024 ** 2;
+
 const TEN_YEARS_MS = 10 * 365 * 86_400_000;
 const retention = () => duration({ min: 0, max: TEN_YEARS_MS });
 
 export const cachingSchema = z.strictObject({
-  maxSize: size({ min: 1024 ** 2, max: 100 * 1024 ** 4 })
+  maxSize: size({ min: CACHE_SIZE_MIN_BYTES, max: 100 * 1024 ** 4 })
     .prefault('10 GiB')
     .describe('Most that the cache takes on disk, quarantine and archive included.'),
   onFull: z

@@ -8,6 +8,7 @@ import { inputSchema } from './inputs.js';
 import { nearMiss } from './near-miss.js';
 import { filePath } from './secret.js';
 import { serverSchema } from './server.js';
+import { CONNECTIONS_MAX, clientIdOfConnection } from './settings.js';
 import { isRecord } from './shape.js';
 
 const loggingSchema = z.strictObject({
@@ -74,13 +75,20 @@ function checkTogether(config: Partial<Config>, context: z.RefinementCtx): void 
   for (const [index, connector] of sectionsOf(config.connectors).entries()) {
     const settings = isRecord(connector.settings) ? connector.settings : {};
     if (connector.enabled === false || typeof settings.clientId !== 'string') continue;
-    const client = JSON.stringify([settings.clientId, brokerOf(settings.url)]);
-    if (clients.has(client)) {
+    const ids = clientIdsOf(settings.clientId, settings.connections);
+    const own = ids.map((clientId) => JSON.stringify([clientId, brokerOf(settings.url)]));
+    if (own.some((client) => clients.has(client))) {
       const message = 'is that of another connector to the same broker, which would throw this one out';
       report(['connectors', index, 'settings', 'clientId'], message, 'CONFIG_NAME_TAKEN', 'Choose another clientId.');
     }
-    clients.add(client);
+    for (const client of own) clients.add(client);
   }
+}
+
+/** Each connection of a connector has a client id of its own. */
+function clientIdsOf(clientId: string, connections: unknown): string[] {
+  const count = typeof connections === 'number' ? Math.min(connections, CONNECTIONS_MAX) : 1;
+  return Array.from({ length: Math.max(1, count) }, (_, index) => clientIdOfConnection(clientId, index + 1));
 }
 
 interface Section {

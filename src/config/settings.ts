@@ -12,6 +12,9 @@ import { filePath, secret } from './secret.js';
 /** The longest time that MQTT 5 can express, which it takes as "never" [MQTT 5.0 §3.1.2.11.2]. */
 export const NEVER_SECONDS = 0xffff_ffff;
 
+/** Most connections of one connector to its broker. */
+export const CONNECTIONS_MAX = 16;
+
 const brokerUrl = () =>
   z
     .string()
@@ -201,13 +204,28 @@ const settingsShape = z.strictObject({
   minTlsVersion: minTlsVersionSchema.prefault('1.2').describe('Lowest TLS version that is accepted: 1.2 or 1.3.'),
   rateLimit: rateSchema
     .prefault({})
-    .describe('Limit that the broker sets to a client. Where `caching.throttling` is set too, the smaller one holds.'),
+    .describe(
+      'Limit that the broker sets to a client, for all `connections` together. Where `caching.throttling` is set too, the ' +
+        'smaller one holds.',
+    ),
   inflightMax: z
     .int()
     .min(1)
     .max(65_535)
     .default(65_535)
-    .describe('Most messages whose acknowledgement is awaited. The window finds its size below this by itself.'),
+    .describe(
+      'Most messages of a connection whose acknowledgement is awaited. The window finds its size below this by itself.',
+    ),
+  connections: z
+    .int()
+    .min(1)
+    .max(CONNECTIONS_MAX)
+    .default(1)
+    .describe(
+      'Connections that share the messages, where broker or platform limits each of them. A topic always goes by the ' +
+        'same one, so that order holds per topic. The second has the client id with -2 at its end, and so on. ' +
+        '`rateLimit` and the cache are shared out evenly; only the first one has the `will`.',
+    ),
 });
 
 /** The settings as a user writes them; parsing gives `ConnectionSettings`. */
@@ -232,6 +250,11 @@ export function brokerUrls(settings: Pick<ConnectionSettings, 'url' | 'brokers'>
   return [settings.url, ...settings.brokers].map(parseBrokerUrl);
 }
 
+/** Each connection of a connector has a client id of its own; the first one that of the connector. */
+export function clientIdOfConnection(clientId: string, number: number): string {
+  return number === 1 ? clientId : `${clientId}-${number}`;
+}
+
 // Runs also when single settings are wrong, so that all problems are told at once; hence the checks of each value.
 function checkTogether(settings: Partial<z.output<typeof settingsShape>>, context: z.RefinementCtx): void {
   if (settings.qos === 0 && settings.persistent === true) {
@@ -249,6 +272,15 @@ function checkTogether(settings: Partial<z.output<typeof settingsShape>>, contex
       path: ['reconnectPeriodMax'],
       message: 'is smaller than reconnectPeriod',
       params: { hint: 'Give a larger time, or remove it to wait the same time after every attempt.' },
+    });
+  }
+  const { clientId, connections } = settings;
+  const isSharing = typeof clientId === 'string' && isNumber(connections) && connections > 1;
+  if (isSharing && Buffer.byteLength(clientIdOfConnection(clientId, connections)) > BINARY_SIZE_MAX_BYTES) {
+    context.addIssue({
+      code: 'custom',
+      path: ['clientId'],
+      message: `must be at most ${BINARY_SIZE_MAX_BYTES} bytes long together with -${connections}`,
     });
   }
   // Values that are wrong by themselves are told as such, and may be anything.

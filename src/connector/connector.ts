@@ -75,6 +75,14 @@ export interface ConnectorStatus {
   cache: StoreStatus;
   /** Times from a message's first byte on the wire to its acknowledgement, since the process started. */
   ackLatency?: LatencyHistogram;
+  /** With several connections, each of them; everything else is about all of them together. */
+  connections?: readonly ConnectionStatus[];
+}
+
+export interface ConnectionStatus {
+  state: ConnectorState;
+  description: string;
+  waitingCount: number;
 }
 
 /** The status of a connector whose cache is not open: what is in there is not known. */
@@ -118,6 +126,9 @@ export interface Connector {
    * Transforms and stores. Resolves on stable storage; rejects with a NorthError and nothing stored otherwise:
    * TRANSFORMER_MISSING, CONTENT_MALFORMED, CONTENT_EMPTY (nothing was valid; `rejections` on the error's cause),
    * CONNECTOR_DISABLED, SERVICE_STOPPING and those of `Cache.append`.
+   *
+   * With several connections each stores its share: when one refuses, others may have stored theirs. Repeated with the
+   * same key, the content is completed; without one, what was stored is stored again.
    */
   accept(content: Content, options: AcceptOptions): Promise<Receipt>;
   /**

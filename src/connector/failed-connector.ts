@@ -42,8 +42,9 @@ export class FailedConnector implements Connector {
     return this.#refuse();
   }
 
+  /** To say that there is none would let a file that was interrupted be taken from its start when the cache is open. */
   position(): Promise<undefined> {
-    return Promise.resolve(undefined);
+    return this.#enabled ? this.#refuse() : Promise.resolve(undefined);
   }
 
   list(): Promise<never> {

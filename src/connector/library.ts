@@ -6,8 +6,7 @@ import { shapeOf } from '../config/shape.js';
 import type { Content, ContentType } from '../core/content.js';
 import { NorthError } from '../core/error.js';
 import type { AcceptOptions, Connector, ConnectorStatus, Receipt } from './connector.js';
-import type { LiveConnector } from './live-connector.js';
-import { type ConnectorEnvironment, openLiveConnector } from './open-connector.js';
+import { type ConnectorEnvironment, type OpenedConnector, openConfiguredConnector } from './open-connector.js';
 
 export interface OpenConnectorOptions extends Omit<ConnectorEnvironment, 'folder'> {
   /** Where the cache is; made if missing. One process at a time holds it. */
@@ -44,9 +43,9 @@ export async function openConnector(config: ConnectorInput, options: OpenConnect
     throw new NorthError('CONFIG_INVALID', 'The option dataDir is missing.', { remedy: 'Give the path of a folder.' });
   }
   const directory = openDataDirectory(options.dataDir);
-  let connector: LiveConnector;
+  let connector: OpenedConnector;
   try {
-    connector = await openLiveConnector(checked.data, {
+    connector = await openConfiguredConnector(checked.data, {
       ...options,
       folder: directory.connectorFolder(checked.data.id),
     });

@@ -6,14 +6,13 @@
  *                               +-- save -+
  */
 import type { Cache } from '../cache/cache.js';
-import type { ListPage, ListQuery, QuarantineQuery, StoreStatus } from '../cache/store.js';
+import type { AppendReply, ListPage, ListQuery, QuarantineQuery, StoreStatus } from '../cache/store.js';
 import type { ConnectorConfig } from '../config/connector.js';
 import type { Clock } from '../core/clock.js';
 import type { Content, ContentType, Source } from '../core/content.js';
 import { NorthError } from '../core/error.js';
 import type { Logger } from '../core/logger.js';
 import type { FileContent, FileOptions, FileReceipt } from '../inputs/file.js';
-import { LATENCY_BUCKETS_MS } from '../session/latency.js';
 import type { SessionEvent } from '../session/session.js';
 import { openTransformer } from '../transform/transformer.js';
 import { openTransport, type Transport, type TransportEvents } from '../transport/transport.js';
@@ -27,13 +26,14 @@ import type {
   ConnectorState,
   ConnectorStatus,
   Grant,
-  LatencyHistogram,
   Receipt,
 } from './connector.js';
+import { type AppendDraft, SingleStore } from './content-store.js';
 import { Counters } from './counters.js';
 import { describeState } from './description.js';
 import { Digest } from './digest.js';
 import { completeGrant } from './grant.js';
+import { histogramOf } from './latency-histogram.js';
 import { Link } from './link.js';
 import type { ConnectionGrant, LinkState } from './link-state.js';
 import { Listeners } from './listeners.js';
@@ -117,11 +117,8 @@ export class LiveConnector implements Connector {
       id: this.id,
       transformers: config.transformers.map(openTransformer),
       defaults: messageDefaults(settings),
-      cache,
+      store: new SingleStore({ part: this, clock, idempotencyRetentionMs: options.idempotencyRetentionMs }),
       clock,
-      counters: this.#counters,
-      idempotencyRetentionMs: options.idempotencyRetentionMs,
-      keysForgotten: () => this.#warnings.keysForgotten(),
     });
     this.#reconnect = new Reconnect(reconnectOptions(settings), options.random);
     this.#link = new Link({
@@ -153,6 +150,24 @@ export class LiveConnector implements Connector {
     this.#lastCacheStatus = options.opened;
   }
 
+  get state(): ConnectorState {
+    return this.#failure === undefined ? this.#link.state.name : 'failed';
+  }
+
+  /** The state in words. */
+  get description(): string {
+    const { state } = this.#link;
+    if (this.#failure !== undefined) return `failed: ${this.#failure.message}`;
+    if (!this.#config.enabled) return 'disabled';
+    const description = describeState(state, {
+      guarantee: this.#assurance.guarantee,
+      failures: this.#reconnect.failures,
+      nextInMs: state.name === 'waiting' ? state.nextAtMs - this.#clock.monotonicMs() : undefined,
+    });
+    const refusal = this.#assurance.refusal === undefined ? undefined : 'the broker takes no message of QoS 2';
+    return [description, refusal, this.#upkeep.text].filter((text) => text !== undefined).join('; ');
+  }
+
   get failedBy(): NorthError | undefined {
     return this.#config.enabled ? this.#failure : undefined;
   }
@@ -169,6 +184,14 @@ export class LiveConnector implements Connector {
   async acceptFile(content: FileContent, options: FileOptions): Promise<FileReceipt> {
     this.#assertTaking();
     return this.#acceptance.acceptFile(content, options);
+  }
+
+  /** Stores and counts what was made of content. */
+  async append(request: AppendDraft): Promise<AppendReply> {
+    const reply = await this.#cache.append(request);
+    if (!reply.replayed) this.#counters.appended(request, reply);
+    if (reply.forgottenKeysCount !== undefined) this.#warnings.keysForgotten();
+    return reply;
   }
 
   position(source: string): Promise<string | undefined> {
@@ -226,8 +249,8 @@ export class LiveConnector implements Connector {
       id: this.id,
       name: this.name,
       enabled: this.#config.enabled,
-      state: this.#failure === undefined ? state.name : 'failed',
-      description: this.#describe(state),
+      state: this.state,
+      description: this.description,
       sinceMs: this.#sinceMs,
       broker: 'broker' in state ? state.broker : undefined,
       grant: this.#grant,
@@ -244,7 +267,7 @@ export class LiveConnector implements Connector {
       window: session.window,
       lastAcknowledgedAtMs: session.lastAcknowledgedAtMs,
       cache,
-      ackLatency: this.#ackLatency(),
+      ackLatency: histogramOf(session.latency),
     };
   }
 
@@ -264,21 +287,9 @@ export class LiveConnector implements Connector {
     if (!this.#config.enabled) throw new NorthError('CONNECTOR_DISABLED', `The connector ${this.id} is disabled.`);
   }
 
-  #describe(state: LinkState): string {
-    if (this.#failure !== undefined) return `failed: ${this.#failure.message}`;
-    if (!this.#config.enabled) return 'disabled';
-    const description = describeState(state, {
-      guarantee: this.#assurance.guarantee,
-      failures: this.#reconnect.failures,
-      nextInMs: state.name === 'waiting' ? state.nextAtMs - this.#clock.monotonicMs() : undefined,
-    });
-    const refusal = this.#assurance.refusal === undefined ? undefined : 'the broker takes no message of QoS 2';
-    return [description, refusal, this.#upkeep.text].filter((text) => text !== undefined).join('; ');
-  }
-
   #upkeepChanged(error: NorthError | undefined): void {
     if (error !== undefined) this.#listeners.emit('failure', { id: this.id, error });
-    this.#tellState(this.#link.state);
+    this.#tellState();
   }
 
   #stateChanged(state: LinkState): void {
@@ -287,12 +298,11 @@ export class LiveConnector implements Connector {
       this.#grant = undefined;
       this.#connectionLog.disconnected();
     }
-    this.#tellState(state);
+    this.#tellState();
   }
 
-  #tellState(state: LinkState): void {
-    const name: ConnectorState = this.#failure === undefined ? state.name : 'failed';
-    this.#listeners.emit('state', { id: this.id, state: name, description: this.#describe(state) });
+  #tellState(): void {
+    this.#listeners.emit('state', { id: this.id, state: this.state, description: this.description });
   }
 
   /** Without its cache the connector can neither take nor settle anything: it says so and leaves the broker. */
@@ -376,15 +386,5 @@ export class LiveConnector implements Connector {
         this.#warnings.tell('PUBLISH_POISONOUS', searchText(event.window));
         return;
     }
-  }
-
-  #ackLatency(): LatencyHistogram {
-    const { counts, sumMs, count } = this.#link.session.latency;
-    return {
-      bucketsSeconds: LATENCY_BUCKETS_MS.map((ms) => ms / 1000),
-      counts: counts.slice(0, LATENCY_BUCKETS_MS.length),
-      sumSeconds: sumMs / 1000,
-      count,
-    };
   }
 }

@@ -1,12 +1,16 @@
-/** Opens a connector on its folder of the data directory. */
+/** Opens a connector on its folder of the data directory, with one connection or with several. */
 import { openCache } from '../cache/threaded-cache.js';
 import type { ConnectorConfig } from '../config/connector.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { type Logger, SILENT_LOGGER } from '../core/logger.js';
 import { LiveConnector } from './live-connector.js';
+import { isShared, openSharedConnector } from './open-shared-connector.js';
 import { storeLimits } from './settings-of.js';
+import type { SharedConnector } from './shared-connector.js';
 
 const IDEMPOTENCY_RETENTION_MS = 24 * 3_600_000;
+
+export type OpenedConnector = LiveConnector | SharedConnector;
 
 export interface ConnectorEnvironment {
   /** The connector's own folder; made if missing. The caller holds the lock of the data directory around it. */
@@ -17,9 +21,25 @@ export interface ConnectorEnvironment {
   idempotencyRetentionMs?: number;
 }
 
+/** As `openLiveConnector`, with as many connections as are configured; what waits may keep another number in effect. */
+export async function openConfiguredConnector(
+  config: ConnectorConfig,
+  environment: ConnectorEnvironment,
+): Promise<OpenedConnector> {
+  const { folder } = environment;
+  if (!isShared(config, folder)) return openLiveConnector(config, environment);
+  return openSharedConnector(config, {
+    folder,
+    clock: environment.clock ?? systemClock(),
+    logger: environment.logger ?? SILENT_LOGGER,
+    random: environment.random ?? Math.random,
+    idempotencyRetentionMs: environment.idempotencyRetentionMs ?? IDEMPOTENCY_RETENTION_MS,
+  });
+}
+
 /**
- * Resolves when the cache is open; the connection is not started. Rejects with CONFIG_INVALID when a transformer cannot
- * be compiled, and with CACHE_NEWER or CACHE_FAILED.
+ * One connection, whatever is configured. Resolves when the cache is open; the connection is not started. Rejects with
+ * CONFIG_INVALID when a transformer cannot be compiled, and with CACHE_NEWER or CACHE_FAILED.
  */
 export async function openLiveConnector(
   config: ConnectorConfig,

@@ -13,7 +13,7 @@ import type { Will } from '../wire/control-packets.js';
 import type { Attempt, ReconnectOptions } from './reconnect.js';
 
 /** Of each lane; with what comes from memory, a session holds three times as much of one at most, and one batch. */
-const READ_AHEAD_BYTES = 4 * 1024 * 1024;
+export const READ_AHEAD_BYTES = 4 * 1024 * 1024;
 
 export function messageDefaults(settings: ConnectionSettings): MessageDefaults {
   return {

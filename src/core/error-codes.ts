@@ -119,6 +119,11 @@ export const ERRORS = {
     'A setting is allowed, but probably not what is meant.',
     'Read the message; change the setting, or leave it if you know why.',
   ),
+  CONNECTIONS_HELD: entry(
+    'later',
+    'Another number of connections is configured, and does not take effect while messages wait.',
+    'Let the connector send what waits, then restart the service or save the configuration of the connector again.',
+  ),
   COMMAND_INVALID: entry('never', 'The command line is wrong.', "See the command's --help."),
   EXPLANATION_MISSING: entry(
     'never',

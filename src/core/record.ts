@@ -99,10 +99,15 @@ export class BatchBuilder {
 
   /** Appends a record that already has its stored form, such as one that comes out of quarantine. */
   pushRecord(record: Uint8Array): void {
-    const at = this.#reserve(record.length);
-    this.#buffer.set(record, at);
-    this.sizeBytes = at + record.length;
-    this.count++;
+    this.pushRecords(record, 1);
+  }
+
+  /** Appends so many records that follow each other. */
+  pushRecords(records: Uint8Array, count: number): void {
+    const at = this.#reserve(records.length);
+    this.#buffer.set(records, at);
+    this.sizeBytes = at + records.length;
+    this.count += count;
   }
 
   /** The records so far, in bytes that stay valid: the builder must not be used after this. */

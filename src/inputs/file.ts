@@ -26,7 +26,7 @@ export interface FileOptions {
   positionSource: string;
   /** Names this file with this content; another file, or the same name with other content, has another key. */
   fileKey: string;
-  /** Told after each stored part. */
+  /** Told after each stored part, and when something of the file may be stored from now on. */
   onProgress?: (progress: FileProgress) => void;
   /** Ends the work between two parts: it rejects with SERVICE_STOPPING, and what was stored stays. */
   signal?: AbortSignal;

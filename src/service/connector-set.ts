@@ -3,7 +3,7 @@ import type { DataDirectory } from '../cache/data-directory.js';
 import type { ConnectorConfig } from '../config/connector.js';
 import type { Connector, ConnectorEvents } from '../connector/connector.js';
 import { FailedConnector, mayPass } from '../connector/failed-connector.js';
-import { openLiveConnector } from '../connector/open-connector.js';
+import { openConfiguredConnector } from '../connector/open-connector.js';
 import type { Clock } from '../core/clock.js';
 import { errorText, NorthError } from '../core/error.js';
 import type { Logger } from '../core/logger.js';
@@ -126,7 +126,7 @@ export class ConnectorSet {
   #openLive(config: ConnectorConfig): Promise<Connector> {
     const { clock, logger, directory, idempotencyRetentionMs } = this.#options;
     const folder = directory.connectorFolder(config.id);
-    return openLiveConnector(config, { folder, clock, logger, idempotencyRetentionMs });
+    return openConfiguredConnector(config, { folder, clock, logger, idempotencyRetentionMs });
   }
 
   /** The same problem is logged once; the connector shows the last one. */

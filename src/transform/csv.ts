@@ -150,6 +150,7 @@ class CsvRun {
   readonly #skipRowsCount: number;
   readonly #rowsMax: number;
   readonly #sizeMaxBytes: number;
+  readonly #endsAtRows: readonly number[];
   #chunkRowsCount = 0;
 
   constructor(sink: MessageSink, chunks: ChunkOptions | undefined) {
@@ -158,6 +159,7 @@ class CsvRun {
     this.#skipRowsCount = chunks?.skipRowsCount ?? 0;
     this.#rowsMax = chunks?.rowsMax ?? CHUNK_ROWS_MAX;
     this.#sizeMaxBytes = chunks?.sizeMaxBytes ?? CHUNK_SIZE_MAX_BYTES;
+    this.#endsAtRows = chunks?.endsAtRows ?? [];
   }
 
   get isSkipping(): boolean {
@@ -170,7 +172,8 @@ class CsvRun {
     this.index++;
     this.#chunkRowsCount++;
     const isFull = this.#chunks !== undefined && !wasSkipped && this.#sink.sizeBytes >= this.#sizeMaxBytes;
-    if (this.#chunkRowsCount < this.#rowsMax && !isFull) return undefined;
+    const isMarked = this.#endsAtRows.length > 0 && this.#endsAtRows.includes(this.index);
+    if (this.#chunkRowsCount < this.#rowsMax && !isFull && !isMarked) return undefined;
     // Rows that are passed over, or are collected as a whole, only let others have their turn.
     if (this.#chunks !== undefined && !wasSkipped) return this.#endChunk(this.#chunks);
     this.#chunkRowsCount = 0;

@@ -57,6 +57,8 @@ export interface ChunkOptions {
   rowsMax?: number;
   /** … or when the sink has taken so many bytes. */
   sizeMaxBytes?: number;
+  /** … and in any case after each of these numbers of rows, the skipped ones counted. */
+  endsAtRows?: readonly number[];
   /**
    * Called after each chunk, and after the last rows, with the number of rows that are done, the skipped ones included.
    * No further row is read before the promise resolves; what it rejects with ends the transformation.

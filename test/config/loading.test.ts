@@ -240,6 +240,18 @@ const KINDS: readonly [name: string, yaml: string, summary: string, hint: RegExp
     '7:56 CONFIG_NAME_TAKEN connectors[1].settings.clientId is that of another connector to the same broker, which would throw this one out',
     /another clientId/,
   ],
+  [
+    'the client id of a further connection of another connector',
+    '      clientId: x\n      connections: 3\n  - id: b\n    settings: { url: "tcp://127.0.0.1:1883", clientId: x-3 }',
+    '8:56 CONFIG_NAME_TAKEN connectors[1].settings.clientId is that of another connector to the same broker, which would throw this one out',
+    /another clientId/,
+  ],
+  [
+    'a cache that is too small for its connections',
+    '      connections: 3\n    caching: { maxSize: 2 MiB }',
+    '6:25 CONFIG_INVALID connectors[0].caching.maxSize is less than 1 MiB for each of the 3 connections',
+    /larger size, or fewer connections/,
+  ],
 ];
 
 for (const [name, yaml, expected, hint] of KINDS) {

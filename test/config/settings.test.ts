@@ -64,6 +64,7 @@ test('a connector with only id and URL has every default', () => {
       minTlsVersion: 'TLSv1.2',
       rateLimit: { messagesPerSecond: 0, bytesPerSecond: 0 },
       inflightMax: 65_535,
+      connections: 1,
     },
     caching: {
       maxSize: 10 * 1024 ** 3,
@@ -118,6 +119,14 @@ const RANGES: readonly [
       ['1 h', 3_600_000],
     ],
     [9999, 3_600_001],
+  ],
+  [
+    'connections',
+    [
+      [1, 1],
+      [16, 16],
+    ],
+    [0, 17, 1.5, '4', null, true],
   ],
   [
     'keepalive',

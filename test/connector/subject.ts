@@ -3,8 +3,11 @@ import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { type ConnectorInput, connectorSchema } from '../../src/config/connector.js';
 import type { ConnectorState, ConnectorStatus } from '../../src/connector/connector.js';
-import type { LiveConnector } from '../../src/connector/live-connector.js';
-import { type ConnectorEnvironment, openLiveConnector } from '../../src/connector/open-connector.js';
+import {
+  type ConnectorEnvironment,
+  type OpenedConnector,
+  openConfiguredConnector,
+} from '../../src/connector/open-connector.js';
 import type { NorthError } from '../../src/core/error.js';
 import { eventually } from '../kit/deadline.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
@@ -19,7 +22,7 @@ export interface SubjectOptions extends Partial<ConnectorEnvironment> {
 }
 
 export interface Subject {
-  readonly connector: LiveConnector;
+  readonly connector: OpenedConnector;
   readonly folder: string;
   /** The states that it went through, in order. */
   readonly states: readonly ConnectorState[];
@@ -64,7 +67,7 @@ export async function openSubject(
       log.push(`${level} ${'code' in fields ? `${fields.code} ` : ''}${message}`);
     };
   const logger = { debug: () => undefined, info: write('info'), warn: write('warn'), error: write('error') };
-  const connector = await openLiveConnector(config, { logger, ...environment, folder });
+  const connector = await openConfiguredConnector(config, { logger, ...environment, folder });
   const states: ConnectorState[] = [];
   const failures: NorthError[] = [];
   connector.on('state', ({ state }) => states.push(state));

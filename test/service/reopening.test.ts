@@ -154,3 +154,12 @@ test('a connector that is given another configuration while it is tried again is
   assert.equal(connectors.get('plant'), replaced);
   await connectors.closeAll();
 });
+
+test('a connector that could not be opened does not say that nothing of a file is stored', async () => {
+  const error = new NorthError('CACHE_DISK_FULL', 'The disk is full.');
+  const config = { id: 'plant', name: 'plant' };
+  await assert.rejects(new FailedConnector({ ...config, enabled: true }, error, 0).position(), {
+    code: 'CACHE_DISK_FULL',
+  });
+  assert.equal(await new FailedConnector({ ...config, enabled: false }, error, 0).position(), undefined);
+});

@@ -406,6 +406,16 @@ describe('CSV: chunks', () => {
     assert.deepEqual(told, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   });
 
+  it('chunks end at the rows that are named, also at the last one and behind those that are skipped', async () => {
+    const told: number[] = [];
+    const onChunk = async (rowsCount: number) => void told.push(rowsCount);
+    await transform(options, body, { rowsMax: 5, endsAtRows: [2, 3, 10, 99], onChunk });
+    assert.deepEqual(told, [2, 3, 8, 10]);
+    told.length = 0;
+    await transform(options, body, { rowsMax: 5, skipRowsCount: 3, endsAtRows: [2, 3, 4], onChunk });
+    assert.deepEqual(told, [4, 9, 10]);
+  });
+
   it('no row is taken before the former chunk is done', async () => {
     const sink = new RecordingSink();
     const content = { type: 'csv', body: Readable.from([Buffer.from(body)]) } as const;
